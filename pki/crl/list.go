@@ -1,0 +1,226 @@
+package crl
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"iter"
+	"math/big"
+	"slices"
+	"sort"
+	"time"
+
+	"mutual/pki"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// Entry is a revoked certificate of the issuer of the list.
+type Entry struct {
+	Serial         pki.Serial
+	RevocationDate time.Time // UTC, whole seconds
+	Reason         pki.Reason
+}
+
+// List is a revocation list that Parse has read. It refers to the DER it was
+// made of and holds four octets more for each entry. Nothing of it may be
+// changed; methods that return slices return the list's own.
+type List struct {
+	raw, tbs  []byte
+	algorithm []byte // the AlgorithmIdentifier, with tag and length
+	signature []byte
+	version   int // 1 or 2
+
+	issuer     []byte
+	thisUpdate time.Time
+	nextUpdate time.Time
+	keyID      []byte
+	number     *big.Int
+	scope      Scope
+
+	entries cryptobyte.String // the content of revokedCertificates
+	index   []uint32          // where each entry begins, sorted by serial
+}
+
+// Raw returns the DER of the whole list.
+func (l *List) Raw() []byte { return l.raw }
+
+// Signature returns the octets of the signature.
+func (l *List) Signature() []byte { return l.signature }
+
+// Version returns 1 or 2.
+func (l *List) Version() int { return l.version }
+
+// Issuer returns the DER of the issuer's name.
+func (l *List) Issuer() []byte { return l.issuer }
+
+// ThisUpdate returns when the list was issued, in UTC.
+func (l *List) ThisUpdate() time.Time { return l.thisUpdate }
+
+// NextUpdate returns when the next list will be out at the latest, in UTC. It
+// is zero if the list does not say, which RFC 5280, Section 5.1.2.5 forbids
+// and some CAs do.
+func (l *List) NextUpdate() time.Time { return l.nextUpdate }
+
+// AuthorityKeyID returns the key identifier of the issuer, nil if there is
+// none.
+func (l *List) AuthorityKeyID() []byte { return l.keyID }
+
+// Number returns the number of the list, nil if it has none.
+func (l *List) Number() *big.Int {
+	if l.number == nil {
+		return nil
+	}
+	return new(big.Int).Set(l.number)
+}
+
+// Scope returns which certificates of the issuer the list covers.
+func (l *List) Scope() Scope { return l.scope }
+
+// Len returns the number of entries.
+func (l *List) Len() int { return len(l.index) }
+
+// Entries goes through the entries in the order of the list.
+func (l *List) Entries() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		rest := l.entries
+		for !rest.Empty() {
+			e, _, err := readEntry(&rest, l.version)
+			if err != nil || !yield(e) { // no error: Parse has read them all
+				return
+			}
+		}
+	}
+}
+
+// Lookup finds the entry of a serial. Of two with the same serial, which
+// some CAs write, it is the one with the earlier date.
+func (l *List) Lookup(serial pki.Serial) (Entry, bool) {
+	if serial.IsZero() {
+		return Entry{}, false
+	}
+	want := serial.Octets()
+	i := sort.Search(len(l.index), func(i int) bool {
+		return compareIntegers(l.serialAt(l.index[i]), want) >= 0
+	})
+	var found Entry
+	ok := false
+	for ; i < len(l.index) && bytes.Equal(l.serialAt(l.index[i]), want); i++ {
+		rest := l.entries[l.index[i]:]
+		e, _, err := readEntry(&rest, l.version)
+		if err != nil {
+			break // cannot be: Parse has read them all
+		}
+		if !ok || e.RevocationDate.Before(found.RevocationDate) {
+			found, ok = e, true
+		}
+	}
+	return found, ok
+}
+
+// buildIndex sorts where the entries begin by serial. Most lists are sorted
+// already, and then nothing moves.
+func (l *List) buildIndex(offsets []uint32) {
+	compare := func(a, b uint32) int { return compareIntegers(l.serialAt(a), l.serialAt(b)) }
+	if !slices.IsSortedFunc(offsets, compare) {
+		slices.SortStableFunc(offsets, compare)
+	}
+	l.index = offsets
+}
+
+// serialAt returns the content octets of the serial of the entry that begins
+// at the offset.
+func (l *List) serialAt(offset uint32) []byte {
+	rest := l.entries[offset:]
+	var entry, serial cryptobyte.String
+	if !rest.ReadASN1(&entry, tagSequence) || !entry.ReadASN1(&serial, tagInteger) {
+		return nil // cannot be: Parse has read them all
+	}
+	return serial
+}
+
+// CheckSignature returns nil if the CA signed the list: it may sign lists, as
+// far as its key usage says (RFC 5280, Section 6.3.3 (f)), and the signature
+// is its key's, not made with SHA-1 or MD5. It judges neither names nor times.
+func (l *List) CheckSignature(ca *x509.Certificate) error {
+	if ca.KeyUsage != 0 && ca.KeyUsage&x509.KeyUsageCRLSign == 0 {
+		return errors.New("its key usage does not allow to sign revocation lists (no cRLSign)")
+	}
+	algorithm, err := signatureAlgorithm(l.algorithm)
+	if err != nil {
+		return err
+	}
+	if err := ca.CheckSignature(algorithm, l.tbs, l.signature); err != nil {
+		return fmt.Errorf("checking the signature of the revocation list: %w", err)
+	}
+	return nil
+}
+
+// compareIntegers compares the content octets of two DER INTEGERs by value.
+func compareIntegers(a, b []byte) int {
+	negativeA, negativeB := len(a) > 0 && a[0] >= 0x80, len(b) > 0 && b[0] >= 0x80
+	switch {
+	case negativeA && !negativeB:
+		return -1
+	case negativeB && !negativeA:
+		return 1
+	case len(a) != len(b):
+		if (len(a) < len(b)) != negativeA {
+			return -1
+		}
+		return 1
+	}
+	return bytes.Compare(a, b)
+}
+
+// signatureAlgorithm reads an AlgorithmIdentifier that Parse has accepted.
+// RSA may come with NULL parameters or none (RFC 4055, Section 5), the others
+// with none (RFC 5758, Section 3.2; RFC 8410, Section 3). SHA-1 and MD5 are
+// not among them.
+func signatureAlgorithm(der []byte) (x509.SignatureAlgorithm, error) {
+	input := cryptobyte.String(der)
+	var oid asn1.ObjectIdentifier
+	if !input.ReadASN1(&input, tagSequence) || !input.ReadASN1ObjectIdentifier(&oid) {
+		return 0, errors.New("the signature algorithm is malformed")
+	}
+	none := input.Empty()
+	null := bytes.Equal(input, []byte{0x05, 0x00})
+	rsa := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1}
+	ecdsa := asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3}
+	for _, known := range []struct {
+		arc asn1.ObjectIdentifier
+		end int
+		ok  bool // whether the parameters are right
+		alg x509.SignatureAlgorithm
+	}{
+		{rsa, 11, none || null, x509.SHA256WithRSA},
+		{rsa, 12, none || null, x509.SHA384WithRSA},
+		{rsa, 13, none || null, x509.SHA512WithRSA},
+		{rsa, 10, bytes.Equal(input, pssParameters(1, 32)), x509.SHA256WithRSAPSS},
+		{rsa, 10, bytes.Equal(input, pssParameters(2, 48)), x509.SHA384WithRSAPSS},
+		{rsa, 10, bytes.Equal(input, pssParameters(3, 64)), x509.SHA512WithRSAPSS},
+		{ecdsa, 2, none, x509.ECDSAWithSHA256},
+		{ecdsa, 3, none, x509.ECDSAWithSHA384},
+		{ecdsa, 4, none, x509.ECDSAWithSHA512},
+		{asn1.ObjectIdentifier{1, 3, 101}, 112, none, x509.PureEd25519},
+	} {
+		if known.ok && oid.Equal(append(slices.Clip(known.arc), known.end)) {
+			return known.alg, nil
+		}
+	}
+	return 0, fmt.Errorf("the signature algorithm %s is not supported", oid)
+}
+
+// pssParameters is the one form of RSASSA-PSS parameters that crypto/x509
+// reads, too: the same SHA-2 for message and mask, a salt of its length
+// (RFC 4055, Section 3.1). The hash is the last arc of its identifier.
+func pssParameters(hash, salt byte) []byte {
+	sha2 := []byte{0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash, 0x05, 0x00}
+	mgf1 := []byte{0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08}
+	params := appendTLV(nil, 0xa0, sha2)
+	params = appendTLV(params, 0xa1, appendTLV(nil, 0x30, append(mgf1, sha2...)))
+	params = appendTLV(params, 0xa2, []byte{0x02, 0x01, salt})
+	return appendTLV(nil, 0x30, params)
+}
