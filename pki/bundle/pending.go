@@ -1,0 +1,124 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"mutual/pki/internal/durable"
+)
+
+// Pending is a hand-over whose key is on the disk. It is ended by Commit or
+// Discard.
+type Pending struct {
+	target  Target
+	keyPEM  []byte
+	key     *durable.Staged // nil without a key
+	madeDir bool
+}
+
+// Stage makes the directory if it is not there, and writes the key to a
+// temporary file beside its place. Without WithKey there is no key, and
+// keyPEM must be empty. On failure nothing is left.
+func Stage(t Target, keyPEM []byte) (*Pending, error) {
+	if err := t.validate(); err != nil {
+		return nil, err
+	}
+	if t.WithKey != (len(keyPEM) > 0) {
+		return nil, errors.New("staging a key: one is missing, or none was wanted")
+	}
+	p := &Pending{target: t, keyPEM: keyPEM}
+	if err := p.makeDir(); err != nil {
+		return nil, err
+	}
+	if !t.WithKey {
+		return p, nil
+	}
+	key, err := durable.Stage(t.files().Key, keyPEM, 0o600)
+	if err != nil {
+		_ = p.Discard() // the first error is the one to tell
+		return nil, err
+	}
+	p.key = key
+	return p, nil
+}
+
+func (p *Pending) makeDir() error {
+	if p.target.Dir == "" {
+		return nil
+	}
+	if _, err := os.Stat(p.target.Dir); err == nil {
+		return nil
+	}
+	err := durable.Mkdir(p.target.Dir, 0o700)
+	if errors.Is(err, fs.ErrExist) { // another process was faster
+		return nil
+	}
+	p.madeDir = err == nil
+	return err
+}
+
+// Discard removes the key's temporary file, and the directory if Stage made it
+// and nothing else is in it.
+func (p *Pending) Discard() error {
+	var err error
+	if p.key != nil {
+		err = p.key.Discard()
+	}
+	if p.madeDir {
+		_ = os.Remove(p.target.Dir) // fails when it is not empty, and then it stays
+	}
+	return err
+}
+
+// Commit writes the chain and gives every file its name. With Force what was
+// there is replaced; otherwise it is fs.ErrExist. On failure no file has its
+// name, what was there is there again, and the key is in the file that
+// Files.Key and the error name.
+func (p *Pending) Commit(chainPEM []byte) (Files, error) {
+	places, err := p.stage(chainPEM)
+	for i := range places {
+		if err == nil {
+			err = places[i].put(p.target.Force)
+		}
+	}
+	if err == nil {
+		for i := range places {
+			places[i].forget()
+		}
+		return p.target.files(), nil
+	}
+	for i := range places {
+		places[i].undo()
+	}
+	if p.key == nil {
+		return Files{}, err
+	}
+	kept := Files{Key: places[0].file.Path()}
+	return kept, fmt.Errorf("%w; the key is kept in %q", err, kept.Key)
+}
+
+// stage puts everything on the disk that is not there yet. The key is the
+// first of the places and stays there on failure, too.
+func (p *Pending) stage(chainPEM []byte) ([]place, error) {
+	files := p.target.files()
+	var places []place
+	if p.key != nil {
+		places = append(places, place{path: files.Key, file: p.key, secret: true})
+	}
+	certificate, err := durable.Stage(files.Certificate, chainPEM, 0o644)
+	if err != nil {
+		return places, err
+	}
+	places = append(places, place{path: files.Certificate, file: certificate})
+	if !p.target.Combined {
+		return places, nil
+	}
+	combined, err := durable.Stage(files.Combined, bytes.Join([][]byte{p.keyPEM, chainPEM}, nil), 0o600)
+	if err != nil {
+		return places, err
+	}
+	return append(places, place{path: files.Combined, file: combined}), nil
+}

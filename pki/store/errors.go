@@ -1,0 +1,107 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"mutual/pki"
+)
+
+// What a caller branches on. Each is wrapped in an error that says where.
+var (
+	ErrNoPKI       = errors.New("there is no PKI")
+	ErrExists      = errors.New("there is a PKI already")
+	ErrDamaged     = errors.New("the database is damaged")
+	ErrRolledBack  = errors.New("the database is older than the published CRL: restored or damaged")
+	ErrNewer       = errors.New("the database was written by a newer version")
+	ErrBlocked     = errors.New("the identity is revoked: no certificate is issued for it")
+	ErrNotFound    = errors.New("not in the inventory")
+	ErrNotHeld     = errors.New("revoked, which cannot be undone")
+	ErrNoKey       = errors.New("the CA's key is not here")
+	ErrNameTaken   = errors.New("a name that differs only in case is taken")
+	ErrIsCA        = errors.New("a CA's certificate")
+	ErrWrongOwner  = errors.New("the PKI belongs to another user")
+	ErrRevokedCA   = errors.New("the issuing CA is revoked")
+	ErrUnknownKey  = errors.New("no such setting")
+	ErrBadValue    = errors.New("no value for this setting")
+	errNeedsDigest = fmt.Errorf("%w: a row does not have the content that was written", ErrDamaged)
+)
+
+// LaxError says that a directory or a key can be used by others.
+type LaxError struct {
+	Path       string
+	Mode, Want fs.FileMode
+}
+
+func (e *LaxError) Error() string {
+	return fmt.Sprintf("%s is open to others: its mode is %04o and must be %04o or less", e.Path, e.Mode, e.Want)
+}
+
+// ClockError says that the clock is behind what the PKI has signed with.
+type ClockError struct{ Now, Newest time.Time }
+
+func (e *ClockError) Error() string {
+	return fmt.Sprintf("the clock says %s, but this PKI has signed at %s already",
+		e.Now.UTC().Format(time.RFC3339), e.Newest.UTC().Format(time.RFC3339))
+}
+
+// AmbiguousError says that a text can be read in several ways that name
+// different certificates.
+type AmbiguousError struct {
+	Text     string
+	Readings []Reading
+}
+
+func (e *AmbiguousError) Error() string {
+	var ways []string
+	for _, r := range e.Readings {
+		ways = append(ways, fmt.Sprintf("as a %s it is %s", r.As, r.describe()))
+	}
+	return fmt.Sprintf("%q is ambiguous: %s", e.Text, strings.Join(ways, "; "))
+}
+
+// OverdueError says that an act is recorded and in force, but that the CRL
+// which should carry it could not be made.
+type OverdueError struct{ Err error }
+
+func (e *OverdueError) Error() string {
+	return "the act is recorded, but the CRL with it is not out: " + e.Err.Error()
+}
+
+func (e *OverdueError) Unwrap() error { return e.Err }
+
+// SQLite's primary result codes that say the file is not what it was.
+const (
+	sqliteCorrupt  = 11
+	sqliteNotADB   = 26
+	sqliteReadOnly = 8
+	sqliteFull     = 13
+)
+
+// wrap says what was attempted, and marks what SQLite finds damaged.
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch e.Code() & 0xff {
+		case sqliteCorrupt, sqliteNotADB:
+			return fmt.Errorf("%s: %w (%v)", doing, ErrDamaged, err)
+		case sqliteReadOnly:
+			return fmt.Errorf("%s: %w (%v)", doing, fs.ErrPermission, err)
+		case sqliteFull:
+			return fmt.Errorf("%s: no space left for the database (%v)", doing, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func notFound(what string) error { return fmt.Errorf("%q is %w", what, ErrNotFound) }
+
+func blocked(name pki.Name) error { return fmt.Errorf("%q: %w", name, ErrBlocked) }

@@ -1,0 +1,328 @@
+package store
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"mutual/pki"
+	"mutual/pki/authority"
+	"mutual/pki/internal/durable"
+	"mutual/pki/keys"
+	"mutual/pki/pemfile"
+	"mutual/pki/profile"
+)
+
+// InitRequest is what a new PKI should be.
+type InitRequest struct {
+	Name        string // stands in the CA names
+	RootTTL     pki.Lifetime
+	IssuingTTL  pki.Lifetime
+	KeyType     keys.Algorithm // of the CA keys
+	Constraints profile.Constraints
+	Settings    Settings
+	Passphrase  []byte // empty: the CA keys are not encrypted
+	RootKeyOut  string // where the root's key goes; empty: into the PKI
+}
+
+// Init creates a PKI: root, issuing CA, database, and both CRLs, empty. It is
+// made beside its place and renamed, so that a killed Init leaves nothing
+// there. ErrExists says that there is something already.
+func Init(ctx context.Context, dir string, req InitRequest, opts Options) (*PKI, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("creating the PKI: %w", err)
+	}
+	if err := checkInit(dir, req.RootKeyOut); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil, fmt.Errorf("creating the PKI: %w", err)
+	}
+	made, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*.tmp") // 0700
+	if err != nil {
+		return nil, fmt.Errorf("creating the PKI: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(made) }() // after the rename it is not there
+	n := initialiser{dir: made, req: req, opts: opts}
+	if err := n.run(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.moveTo(dir); err != nil {
+		return nil, err
+	}
+	p, err := Open(ctx, dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.publishCopy(ctx)
+}
+
+// checkInit looks, before any key is made, whether the places are free.
+func checkInit(dir, rootKeyOut string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("creating the PKI: %w", err)
+	case len(entries) > 0:
+		if _, err := os.Stat(filepath.Join(dir, dbFile)); err == nil {
+			return fmt.Errorf("%w in %s", ErrExists, dir)
+		}
+		return fmt.Errorf("creating the PKI: %s is not empty: %w", dir, fs.ErrExist)
+	default:
+		if here, err := os.Getwd(); err == nil && here == dir {
+			return fmt.Errorf("creating the PKI: %s is the working directory, and a PKI replaces the directory that it is made in", dir)
+		}
+	}
+	if rootKeyOut == "" {
+		return nil
+	}
+	if _, err := os.Lstat(rootKeyOut); err == nil {
+		return fmt.Errorf("writing the root's key: %s: %w", rootKeyOut, fs.ErrExist)
+	}
+	return nil
+}
+
+// initialiser builds a PKI in its temporary directory.
+type initialiser struct {
+	dir           string
+	req           InitRequest
+	opts          Options
+	root, issuing *authority.CA
+	rootKeyPEM    []byte
+}
+
+func (n *initialiser) run(ctx context.Context) error {
+	rootKey, err := keys.Generate(n.req.KeyType)
+	if err != nil {
+		return fmt.Errorf("making the root's key: %w", err)
+	}
+	issuingKey, err := keys.Generate(n.req.KeyType)
+	if err != nil {
+		return fmt.Errorf("making the issuing CA's key: %w", err)
+	}
+	if err := n.writeKeys(rootKey, issuingKey); err != nil {
+		return err
+	}
+	p, err := createDatabase(ctx, n.dir, n.opts)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.db.Close() }() // closed with its error below
+	if err := p.update(ctx, nil, func(t *Tx) error { return n.record(t, rootKey, issuingKey) }); err != nil {
+		return err
+	}
+	if _, err := p.publish(ctx, publishRequest{force: true, cas: map[pki.Kind]*authority.CA{pki.KindRoot: n.root, pki.KindIssuing: n.issuing}}); err != nil {
+		return err
+	}
+	if err := p.writeCertificates(p.dir, 0o644); err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+func (n *initialiser) writeKeys(rootKey, issuingKey crypto.Signer) (err error) {
+	if n.rootKeyPEM, err = encodeKey(rootKey, n.req.Passphrase); err != nil {
+		return fmt.Errorf("encoding the root's key: %w", err)
+	}
+	issuingPEM, err := encodeKey(issuingKey, n.req.Passphrase)
+	if err != nil {
+		return fmt.Errorf("encoding the issuing CA's key: %w", err)
+	}
+	if n.req.RootKeyOut == "" {
+		if err := durable.WriteFile(filepath.Join(n.dir, keyFile(pki.KindRoot)), n.rootKeyPEM, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(filepath.Join(n.dir, crlDir), 0o755); err != nil {
+		return fmt.Errorf("creating the PKI: %w", err)
+	}
+	return durable.WriteFile(filepath.Join(n.dir, keyFile(pki.KindIssuing)), issuingPEM, 0o600)
+}
+
+// record writes settings, both CA keys and both CA certificates.
+func (n *initialiser) record(t *Tx, rootKey, issuingKey crypto.Signer) error {
+	for _, s := range n.req.Settings.List() {
+		if err := t.putSetting(s.Name, s.Value); err != nil {
+			return err
+		}
+	}
+	rootWindow, issuingWindow := profile.Window{TTL: n.req.RootTTL}, profile.Window{TTL: n.req.IssuingTTL}
+	root, err := n.certify(t, pki.KindRoot, rootKey, nil, rootWindow)
+	if err != nil {
+		return err
+	}
+	if n.root, err = authority.NewCA(root, rootKey); err != nil {
+		return err
+	}
+	issuing, err := n.certify(t, pki.KindIssuing, issuingKey, n.root, issuingWindow)
+	if err != nil {
+		return err
+	}
+	if n.issuing, err = authority.NewCA(issuing, issuingKey); err != nil {
+		return err
+	}
+	t.signer = n.issuing
+	_, err = t.append("init", n.req.Name, map[string]any{
+		"root": pki.FingerprintOf(root.Raw), "issuing": pki.FingerprintOf(issuing.Raw),
+	})
+	return err
+}
+
+// certify issues the certificate of a CA key; by is nil for the root.
+func (n *initialiser) certify(t *Tx, role pki.Kind, key crypto.Signer, by *authority.CA, window profile.Window) (*x509.Certificate, error) {
+	keyID, err := keys.KeyID(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	var id int64
+	err = t.tx.QueryRowContext(t.ctx, `INSERT INTO ca (role, key_id, created) VALUES ($1, $2, $3) RETURNING id`,
+		string(role), keyID, t.now.Unix()).Scan(&id)
+	if err != nil {
+		return nil, wrap("recording the CA", err)
+	}
+	var issuer *x509.Certificate
+	if by != nil {
+		issuer = by.Certificate()
+	}
+	validity, err := window.Resolve(role, issuer, t.now)
+	if err != nil {
+		return nil, err
+	}
+	req := profile.Request{Kind: role, PublicKey: key.Public(), Validity: validity,
+		Subject: profile.Subject{CommonName: caName(n.req, role, keyID)}}
+	if role == pki.KindIssuing {
+		req.Constraints = n.req.Constraints
+	}
+	prepared, err := n.prepare(req, key, by, t)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := prepared.Issue(t)
+	if err != nil {
+		return nil, err
+	}
+	fingerprint := pki.FingerprintOf(cert.Raw)
+	return cert, t.exec("recording the CA", `UPDATE certificate SET subject_ca = $1 WHERE sha256 = $2`, id, fingerprint[:])
+}
+
+func (n *initialiser) prepare(req profile.Request, key crypto.Signer, by *authority.CA, t *Tx) (*authority.Prepared, error) {
+	serial, err := authority.NewSerial(nil)
+	if err != nil {
+		return nil, err
+	}
+	who := authority.Subject{Serial: serial}
+	if by == nil {
+		return authority.PrepareRoot(req, key, who, t.now)
+	}
+	return by.Prepare(req, who, t.now)
+}
+
+// caName is unique for each CA key: CRLs are found by it, and NSS, GnuTLS and
+// Java tell keys apart by it.
+func caName(req InitRequest, role pki.Kind, keyID []byte) string {
+	name := req.Name
+	if req.Settings.Test {
+		name += " TEST"
+	}
+	what := "Root"
+	if role == pki.KindIssuing {
+		what = "Issuing"
+	}
+	return fmt.Sprintf("%s %s CA %s", name, what, hex.EncodeToString(keyID[:4]))
+}
+
+// MaxCAName is how long the name of a PKI may be, so that what is added to it
+// still fits a common name.
+const MaxCAName = 64 - len(" TEST Issuing CA 01234567")
+
+// moveTo gives the PKI its place. The root's key that goes elsewhere is out
+// before, so that no crash can lose it.
+func (n *initialiser) moveTo(dir string) error {
+	if n.req.RootKeyOut != "" {
+		staged, err := durable.Stage(n.req.RootKeyOut, n.rootKeyPEM, 0o600)
+		if err != nil {
+			return fmt.Errorf("writing the root's key: %w", err)
+		}
+		if err := staged.Create(); err != nil {
+			_ = staged.Discard() // the first error is the one to report
+			return fmt.Errorf("writing the root's key: %w", err)
+		}
+	}
+	if err := replaceEmptyDir(n.dir, dir); err != nil {
+		if n.req.RootKeyOut != "" {
+			_ = os.Remove(n.req.RootKeyOut) // the key of a PKI that does not exist
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w in %s", ErrExists, dir)
+		}
+		return fmt.Errorf("creating the PKI: %w", err)
+	}
+	return durable.SyncDir(filepath.Dir(dir))
+}
+
+// replaceEmptyDir renames a directory to a name that is free or an empty
+// directory's. Linux does so in one step; Windows wants the name free.
+func replaceEmptyDir(from, to string) error {
+	err := os.Rename(from, to)
+	if err == nil {
+		return nil
+	}
+	if bad := os.Remove(to); bad != nil { // fails for whatever is not empty
+		return fs.ErrExist
+	}
+	return os.Rename(from, to)
+}
+
+// createDatabase makes the database with its schema.
+func createDatabase(ctx context.Context, dir string, opts Options) (*PKI, error) {
+	f, err := os.OpenFile(filepath.Join(dir, dbFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("creating the database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("creating the database: %w", err)
+	}
+	p, err := open(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, statement := range []string{"PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE;" + schema + fmt.Sprintf("PRAGMA user_version = %d; COMMIT", schemaVersion)} {
+		if _, err := p.db.ExecContext(ctx, statement); err != nil {
+			_ = p.db.Close() // the first error is the one to report
+			return nil, wrap("creating the database", err)
+		}
+	}
+	return p, nil
+}
+
+// writeCertificates writes what a server trusts: the root's certificate, the
+// issuing CA's, and both in one file.
+func (p *PKI) writeCertificates(dir string, mode fs.FileMode) error {
+	rows, err := caRows(context.Background(), p.db)
+	if err != nil {
+		return err
+	}
+	byRole := map[pki.Kind][]*x509.Certificate{}
+	for _, r := range rows {
+		byRole[r.role] = append(byRole[r.role], r.cert)
+	}
+	root, issuing := byRole[pki.KindRoot], byRole[pki.KindIssuing]
+	for name, certs := range map[string][]*x509.Certificate{
+		certificateFile(pki.KindRoot):    root,
+		certificateFile(pki.KindIssuing): issuing,
+		caFile:                           append(append([]*x509.Certificate(nil), issuing...), root...),
+	} {
+		if err := durable.WriteFile(filepath.Join(dir, name), pemfile.EncodeCertificates(certs...), mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}

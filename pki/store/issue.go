@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+
+	"mutual/pki"
+	"mutual/pki/authority"
+	"mutual/pki/profile"
+)
+
+// IssueRequest is what is asked for a client's, server's or probe's
+// certificate.
+type IssueRequest struct {
+	Kind      pki.Kind
+	Name      pki.Name
+	PublicKey crypto.PublicKey
+	Label     string
+	Subject   profile.Subject // CommonName is set from Name
+	SAN       pki.SAN         // beside the names that Name stands for
+	Window    profile.Window  // a zero TTL without NotAfter is the PKI's default
+}
+
+// Issued is a certificate that was issued, with its chain up to the issuing
+// CA.
+type Issued struct {
+	Certificate *x509.Certificate
+	Chain       []*x509.Certificate // leaf first, without the root
+	Serial      pki.Serial
+	Clipped     string // what cut the lifetime short, empty when nothing did
+}
+
+// CheckIssue makes every check of Issue that needs neither the key of the new
+// certificate nor a place in the inventory, so that nothing is created for a
+// request that will be refused: the name, its state, and the issuing CA.
+func (p *PKI) CheckIssue(ctx context.Context, kind pki.Kind, name pki.Name) error {
+	if _, err := p.Issuing(ctx); err != nil {
+		return err
+	}
+	if err := p.checkIssuingNotRevoked(ctx); err != nil {
+		return err
+	}
+	id, err := p.identityNamed(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		if kind == pki.KindProbe {
+			return err
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if id.Blocked {
+		return blocked(name)
+	}
+	return nil
+}
+
+// Issue signs a certificate and remembers it: it is durable when Issue
+// returns.
+func (p *PKI) Issue(ctx context.Context, req IssueRequest) (*Issued, error) {
+	ca, err := p.Issuing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkIssuingNotRevoked(ctx); err != nil {
+		return nil, err
+	}
+	settings, err := p.Settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := req.profile(settings, ca.Certificate(), p)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := authority.NewSerial(nil)
+	if err != nil {
+		return nil, err
+	}
+	prepared, err := ca.Prepare(asked, authority.Subject{Name: req.Name, Label: req.Label, Serial: serial}, p.now())
+	if err != nil {
+		return nil, err
+	}
+	issued := &Issued{Serial: serial, Clipped: asked.Validity.Clipped}
+	err = p.update(ctx, ca, func(t *Tx) (err error) {
+		issued.Certificate, err = prepared.Issue(t)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	issued.Chain = []*x509.Certificate{issued.Certificate, ca.Certificate()}
+	return issued, nil
+}
+
+// profile turns the request into what the profile checks.
+func (req IssueRequest) profile(settings Settings, issuer *x509.Certificate, p *PKI) (profile.Request, error) {
+	commonName, san, err := profile.Identify(req.Kind, req.Name)
+	if err != nil {
+		return profile.Request{}, err
+	}
+	if err := san.Merge(&req.SAN); err != nil {
+		return profile.Request{}, err
+	}
+	window := req.Window
+	if window.TTL.IsZero() && window.NotAfter.IsZero() {
+		window.TTL = settings.TTL
+	}
+	validity, err := window.Resolve(req.Kind, issuer, p.now())
+	if err != nil {
+		return profile.Request{}, err
+	}
+	subject := req.Subject
+	subject.CommonName = commonName
+	return profile.Request{
+		Kind: req.Kind, Subject: subject, SAN: san, PublicKey: req.PublicKey,
+		Validity: validity, CRLURL: settings.CRLURL,
+	}, nil
+}
+
+// checkIssuingNotRevoked: a revoked CA signs nothing that anybody would
+// accept.
+func (p *PKI) checkIssuingNotRevoked(ctx context.Context) error {
+	var n int
+	err := p.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
+		JOIN ca ON ca.id = c.subject_ca WHERE ca.role = 'issuing' AND ca.retired IS NULL`).Scan(&n)
+	if err != nil {
+		return wrap("looking for the issuing CA's revocation", err)
+	}
+	if n > 0 {
+		return ErrRevokedCA
+	}
+	return nil
+}

@@ -1,0 +1,251 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mutual/pki"
+	"mutual/pki/authority"
+)
+
+// Certificate is what the inventory knows of a certificate beside its DER.
+type Certificate struct {
+	authority.Record
+	Fingerprint pki.Fingerprint
+	Revocation  *authority.Revocation // nil: not revoked
+	NameBlocked bool                  // no certificate is issued for its identity
+	Replaced    bool                  // by a newer one
+
+	id, issuer int64
+	epoch      int64 // of the revocation
+}
+
+// State is what a certificate is worth at a time.
+type State string
+
+// The states. A revoked certificate that has expired is still revoked.
+const (
+	Valid       State = "valid"
+	Revoked     State = "revoked"
+	Held        State = "held"
+	Expired     State = "expired"
+	NotYetValid State = "notYetValid"
+)
+
+// State gives the certificate's state at the given time.
+func (c *Certificate) State(now time.Time) State {
+	switch {
+	case c.Revocation != nil && c.Revocation.Reason == pki.CertificateHold:
+		return Held
+	case c.Revocation != nil:
+		return Revoked
+	case !now.Before(c.NotAfter):
+		return Expired
+	case now.Before(c.NotBefore):
+		return NotYetValid
+	}
+	return Valid
+}
+
+// Filter chooses certificates; the zero value chooses everything that has not
+// expired. Several conditions must all hold.
+type Filter struct {
+	All      bool         // the expired, too
+	Expired  bool         // only the expired
+	Revoked  bool         // only the revoked and held, expired or not
+	Blocked  bool         // only those of blocked identities, expired or not
+	Expiring pki.Lifetime // only valid ones, not replaced, that end within this
+	Glob     string       // * and ? in the identity's name
+	Label    string
+	Kind     pki.Kind // probes are left out unless asked for
+}
+
+// where gives the filter's condition and its arguments.
+func (f Filter) where(now time.Time) (string, []any) {
+	var conditions []string
+	var args []any
+	add := func(condition string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		conditions = append(conditions, condition)
+	}
+	switch {
+	case f.Expired:
+		add("c.not_after <= ?", now.Unix())
+	case f.All || f.Revoked || f.Blocked:
+	default:
+		add("c.not_after > ?", now.Unix())
+	}
+	if !f.Expiring.IsZero() {
+		add("c.not_after <= ? AND c.not_before <= ? AND r.reason IS NULL AND c.replaced_by IS NULL", f.Expiring.From(now).Unix(), now.Unix())
+	}
+	if f.Revoked {
+		add("r.reason IS NOT NULL")
+	}
+	if f.Blocked {
+		add("i.blocked IS NOT NULL")
+	}
+	if f.Label != "" {
+		add("c.label = ?", f.Label)
+	}
+	if f.Kind != "" {
+		add("c.kind = ?", string(f.Kind))
+	} else {
+		add("c.kind <> 'probe'")
+	}
+	return strings.Join(conditions, " AND "), args
+}
+
+// List calls each with every chosen certificate, the one that expires first
+// first.
+func (p *PKI) List(ctx context.Context, f Filter, each func(Certificate) error) error {
+	where, args := f.where(p.now())
+	return p.each(ctx, p.db, where+" ORDER BY c.not_after, c.id", args, func(c Certificate) error {
+		if f.Glob != "" && !globMatch(f.Glob, c.Name.String()) {
+			return nil
+		}
+		return each(c)
+	})
+}
+
+const certificateQuery = `SELECT c.id, c.issuer, ca.key_id, c.serial, c.kind, COALESCE(i.name, ''), c.label,
+	c.not_before, c.not_after, c.issued, c.backdated, c.sha256, c.digest,
+	r.reason, r.done, r.listed_from, r.epoch, r.digest, i.blocked, c.replaced_by
+	FROM certificate c JOIN ca ON ca.id = c.issuer
+	LEFT JOIN identity i ON i.id = c.identity
+	LEFT JOIN revocation r ON r.certificate = c.id
+	WHERE c.sha256 IS NOT NULL AND `
+
+// each runs the query for certificates with a condition.
+func (p *PKI) each(ctx context.Context, q querier, where string, args []any, do func(Certificate) error) error {
+	rows, err := q.QueryContext(ctx, certificateQuery+where, args...)
+	if err != nil {
+		return wrap("reading the inventory", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	for rows.Next() {
+		c, err := scanCertificate(rows)
+		if err != nil {
+			return err
+		}
+		if err := do(c); err != nil {
+			return err
+		}
+	}
+	return wrap("reading the inventory", rows.Err())
+}
+
+func (p *PKI) all(ctx context.Context, q querier, where string, args ...any) ([]Certificate, error) {
+	var out []Certificate
+	err := p.each(ctx, q, where, args, func(c Certificate) error {
+		out = append(out, c)
+		return nil
+	})
+	return out, err
+}
+
+// scanCertificate reads a row and checks that it is the one that was written.
+func scanCertificate(rows *sql.Rows) (Certificate, error) {
+	var c Certificate
+	var serial, sum, digest, revocationSum []byte
+	var kind, name string
+	var notBefore, notAfter, issued int64
+	var reason, done, listed, epoch, blockedAt, replaced sql.NullInt64
+	if err := rows.Scan(&c.id, &c.issuer, &c.IssuerKeyID, &serial, &kind, &name, &c.Label,
+		&notBefore, &notAfter, &issued, &c.Backdated, &sum, &digest,
+		&reason, &done, &listed, &epoch, &revocationSum, &blockedAt, &replaced); err != nil {
+		return c, wrap("reading the inventory", err)
+	}
+	var err error
+	if c.Serial, err = pki.SerialFromOctets(serial); err != nil {
+		return c, errNeedsDigest
+	}
+	if name != "" {
+		if c.Name, err = pki.ParseAnyName(name); err != nil {
+			return c, errNeedsDigest
+		}
+	}
+	c.Kind = pki.Kind(kind)
+	c.NotBefore, c.NotAfter, c.Issued = fromUnix(notBefore), fromUnix(notAfter), fromUnix(issued)
+	copy(c.Fingerprint[:], sum)
+	c.NameBlocked, c.Replaced = blockedAt.Valid, replaced.Valid
+	if !bytes.Equal(recordDigest(c.Record, c.Fingerprint), digest) {
+		return c, errNeedsDigest
+	}
+	if !reason.Valid {
+		return c, nil
+	}
+	c.Revocation = &authority.Revocation{Reason: pki.Reason(reason.Int64), Done: fromUnix(done.Int64)}
+	if listed.Valid {
+		c.Revocation.ListedFrom = fromUnix(listed.Int64)
+	}
+	c.epoch = epoch.Int64
+	if !bytes.Equal(revocationDigest(c.Fingerprint[:], *c.Revocation, c.epoch), revocationSum) {
+		return c, errNeedsDigest
+	}
+	return c, nil
+}
+
+func fromUnix(s int64) time.Time { return time.Unix(s, 0).UTC() }
+
+// DER returns a certificate of the inventory.
+func (p *PKI) DER(ctx context.Context, f pki.Fingerprint) ([]byte, error) {
+	var der []byte
+	err := p.db.QueryRowContext(ctx, `SELECT der FROM certificate WHERE sha256 = $1`, f[:]).Scan(&der)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, notFound(f.String())
+	}
+	if err != nil {
+		return nil, wrap("reading the certificate", err)
+	}
+	if pki.FingerprintOf(der) != f {
+		return nil, errNeedsDigest
+	}
+	return der, nil
+}
+
+// Lookup finds a certificate by the SHA-256 of its DER.
+func (p *PKI) Lookup(ctx context.Context, f pki.Fingerprint) (Certificate, error) {
+	found, err := p.all(ctx, p.db, "c.sha256 = $1", f[:])
+	if err != nil {
+		return Certificate{}, err
+	}
+	if len(found) == 0 {
+		return Certificate{}, notFound(f.String())
+	}
+	return found[0], nil
+}
+
+// globMatch matches * and ? against the whole name. It takes time in the
+// product of the lengths at most.
+func globMatch(glob, name string) bool {
+	g, n := []rune(glob), []rune(name)
+	star, mark := -1, 0
+	i, j := 0, 0
+	for j < len(n) {
+		switch {
+		case i < len(g) && g[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(g) && (g[i] == '?' || g[i] == n[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(g) && g[i] == '*' {
+		i++
+	}
+	return i == len(g)
+}

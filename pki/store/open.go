@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mutual/pki"
+)
+
+// The files of a PKI, relative to its directory.
+const (
+	dbFile      = "mutual.db"
+	lockFile    = "lock"
+	crlDir      = "crl"
+	publishLock = "crl/.lock"
+	caFile      = "ca.crt"
+)
+
+// Options are what a PKI needs from outside.
+type Options struct {
+	Now   func() time.Time
+	Actor Actor
+	// Passphrase is asked for when a CA key turns out to be encrypted.
+	Passphrase func() ([]byte, error)
+	// Waiting is told, once, what an act has been waiting for longer than a
+	// second. It may be nil.
+	Waiting func(what string)
+}
+
+// PKI is an open PKI. Its methods may be called by several goroutines.
+type PKI struct {
+	dir  string
+	db   *sql.DB
+	opts Options
+	cas  caCache
+}
+
+// Open opens the PKI in a directory. It refuses one that others can read, one
+// whose database is damaged, of a newer version, or older than the CRL beside
+// it.
+func Open(ctx context.Context, dir string, opts Options) (*PKI, error) {
+	path := filepath.Join(dir, dbFile)
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+			return nil, fmt.Errorf("%w in %s", ErrNoPKI, dir)
+		}
+		return nil, fmt.Errorf("opening the PKI: %w", err)
+	}
+	if err := checkModes(dir); err != nil {
+		return nil, err
+	}
+	p, err := open(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(ctx); err != nil {
+		_ = p.db.Close() // the first error is the one to report
+		return nil, err
+	}
+	return p, nil
+}
+
+func open(dir string, opts Options) (*PKI, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the PKI: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn(filepath.Join(abs, dbFile)))
+	if err != nil {
+		return nil, wrap("opening the database", err)
+	}
+	return &PKI{dir: abs, db: db, opts: opts}, nil
+}
+
+// dsn escapes what SQLite's URI syntax would take for its own: ?, # and %.
+func dsn(path string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()}
+	u.RawQuery = "mode=rw&_txlock=immediate&_pragma=busy_timeout(30000)&_pragma=synchronous(FULL)" +
+		"&_pragma=foreign_keys(1)&_pragma=fullfsync(1)"
+	return u.String()
+}
+
+// check reads the version and holds the newest CRL against the files.
+func (p *PKI) check(ctx context.Context) error {
+	var version int
+	if err := p.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return wrap("reading the database "+filepath.Join(p.dir, dbFile), err)
+	}
+	switch {
+	case version > schemaVersion:
+		return fmt.Errorf("%w: it has version %d, and this program knows %d", ErrNewer, version, schemaVersion)
+	case version < schemaVersion:
+		return fmt.Errorf("reading the database: %w: it has no schema of ours (version %d)", ErrDamaged, version)
+	}
+	return p.checkPublished(ctx)
+}
+
+// Close closes the database.
+func (p *PKI) Close() error { return wrap("closing the database", p.db.Close()) }
+
+// Dir returns the absolute path of the PKI's directory.
+func (p *PKI) Dir() string { return p.dir }
+
+// Path returns the absolute path of a file of the PKI.
+func (p *PKI) Path(name string) string { return filepath.Join(p.dir, filepath.FromSlash(name)) }
+
+func (p *PKI) now() time.Time { return p.opts.Now().UTC() }
+
+// checkModes refuses what others may read: the directory, the database and the
+// keys. The database's companions are created by SQLite with its mode.
+func checkModes(dir string) error {
+	if err := checkMode(dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{dbFile, keyFile(pki.KindRoot), keyFile(pki.KindIssuing)} {
+		if err := checkMode(filepath.Join(dir, name), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,369 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"mutual/pki"
+	"mutual/pki/authority"
+)
+
+// Selection is what an act of revoking takes.
+type Selection struct {
+	Names        []pki.Name        // identities: all their unexpired certificates
+	Glob         string            // identities whose names match
+	Certificates []pki.Fingerprint // these
+	Label        string            // of the above, or of all, only those with the label
+	CA           bool              // certificates of a CA may be among them
+	RootKey      string            // file of a root's key that lies elsewhere, for CA
+}
+
+// blocks reports whether the selection means identities and not just some of
+// their certificates.
+func (s Selection) blocks() bool { return s.Label == "" }
+
+// Changed is one certificate that an act looked at.
+type Changed struct {
+	Certificate
+	Changed bool // false: it was so already
+}
+
+// Outcome is what an act of revoking did, or with a dry run would do.
+type Outcome struct {
+	Certificates []Changed
+	Blocked      []pki.Name // identities that no certificate is issued for from now on
+	Allowed      []pki.Name // identities that certificates are issued for again
+	Epoch        int64
+	CRLs         []Published
+}
+
+// anyChange reports whether there is anything to write down.
+func (o *Outcome) anyChange() bool {
+	return len(o.Blocked)+len(o.Allowed) > 0 ||
+		slices.ContainsFunc(o.Certificates, func(c Changed) bool { return c.Changed })
+}
+
+// Revoke revokes what is selected for the reason, blocks the selected
+// identities, and publishes the CRLs. certificateHold holds instead. It is in
+// force once it returns, with an *OverdueError also, which says that the CRL
+// could not be made.
+func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun bool) (*Outcome, error) {
+	act := "revoke"
+	if reason == pki.CertificateHold {
+		act = "hold"
+	}
+	return p.act(ctx, act, s, dryRun, func(t *Tx, o *Outcome, certs []Certificate, ids []Identity) error {
+		for _, c := range certs {
+			if err := authority.CheckReason(reason, c.Kind); err != nil {
+				return err
+			}
+			next, changed := authority.Revoke(c.Revocation, reason, t.now)
+			c.Revocation = &next
+			o.Certificates = append(o.Certificates, Changed{c, changed})
+		}
+		for _, id := range ids {
+			if !id.Blocked || id.BlockReason == pki.CertificateHold && reason != pki.CertificateHold {
+				o.Blocked = append(o.Blocked, id.Name)
+			}
+		}
+		return nil
+	}, func(t *Tx, o *Outcome, epoch int64) error {
+		for i := range o.Certificates {
+			if c := &o.Certificates[i]; c.Changed {
+				c.epoch = epoch
+				if err := t.putRevocation(c.Certificate); err != nil {
+					return err
+				}
+			}
+		}
+		for _, name := range o.Blocked {
+			if err := t.exec("blocking the identity", `UPDATE identity SET blocked = $1, block_reason = $2 WHERE name = $3`,
+				t.now.Unix(), int64(reason), name.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Unhold ends holds: those certificates are valid again, and identities that
+// were held may be issued to. A certificate that is revoked and not held is
+// ErrNotHeld.
+func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, error) {
+	return p.act(ctx, "unhold", s, dryRun, func(t *Tx, o *Outcome, certs []Certificate, ids []Identity) error {
+		for _, c := range certs {
+			held := c.Revocation != nil && c.Revocation.Reason == pki.CertificateHold
+			if c.Revocation != nil && !held {
+				if len(s.Names) > 0 || s.Glob != "" {
+					continue // the identity has others; what is revoked stays revoked
+				}
+				return fmt.Errorf("%s, serial %s: %w", subjectOf(c.Name, c.Kind), c.Serial, ErrNotHeld)
+			}
+			o.Certificates = append(o.Certificates, Changed{c, held})
+		}
+		for _, id := range ids {
+			if id.Blocked && id.BlockReason == pki.CertificateHold {
+				o.Allowed = append(o.Allowed, id.Name)
+			} else if id.Blocked {
+				return fmt.Errorf("%q: %w", id.Name, ErrNotHeld)
+			}
+		}
+		return nil
+	}, func(t *Tx, o *Outcome, _ int64) error {
+		for _, c := range o.Certificates {
+			if c.Changed {
+				if err := t.exec("ending the hold", `DELETE FROM revocation WHERE certificate = $1`, c.id); err != nil {
+					return err
+				}
+			}
+		}
+		for i := range o.Certificates {
+			if o.Certificates[i].Changed {
+				o.Certificates[i].Revocation = nil
+			}
+		}
+		return t.allow(o.Allowed)
+	})
+}
+
+// Allow lets certificates be issued again for identities that were revoked.
+// What is revoked stays so.
+func (p *PKI) Allow(ctx context.Context, names []pki.Name, dryRun bool) (*Outcome, error) {
+	return p.act(ctx, "allow", Selection{Names: names}, dryRun, func(t *Tx, o *Outcome, _ []Certificate, ids []Identity) error {
+		for _, id := range ids {
+			if id.Blocked {
+				o.Allowed = append(o.Allowed, id.Name)
+			}
+		}
+		return nil
+	}, func(t *Tx, o *Outcome, _ int64) error { return t.allow(o.Allowed) })
+}
+
+func (t *Tx) allow(names []pki.Name) error {
+	for _, name := range names {
+		if err := t.exec("allowing the identity", `UPDATE identity SET blocked = NULL, block_reason = NULL WHERE name = $1`, name.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// act is one transaction: select, decide, and, unless nothing changes, write
+// journal, epoch and the changes; then the CRLs.
+func (p *PKI) act(ctx context.Context, name string, s Selection, dryRun bool,
+	decide func(*Tx, *Outcome, []Certificate, []Identity) error,
+	write func(t *Tx, o *Outcome, epoch int64) error,
+) (*Outcome, error) {
+	o := &Outcome{}
+	errDry := errors.New("dry run") // never leaves this function
+	if s.CA {                       // only the root's list can say that the issuing CA is revoked
+		if _, err := p.caFor(ctx, pki.KindRoot, s.RootKey); err != nil {
+			return nil, err
+		}
+	}
+	signer := p.signerAtHand(ctx)
+	err := p.update(ctx, signer, func(t *Tx) error {
+		certs, ids, err := t.selected(s)
+		if err != nil {
+			return err
+		}
+		if err := decide(t, o, certs, ids); err != nil {
+			return err
+		}
+		if dryRun {
+			return errDry
+		}
+		if !o.anyChange() {
+			return nil
+		}
+		return t.record(name, o, write)
+	})
+	switch {
+	case err == errDry:
+		return o, nil
+	case err != nil:
+		return nil, err
+	case !o.anyChange():
+		o.CRLs, err = p.current(ctx)
+		return o, err
+	}
+	return o, p.publishAct(ctx, o)
+}
+
+// record writes journal, epoch and changes of an act.
+func (t *Tx) record(name string, o *Outcome, write func(*Tx, *Outcome, int64) error) error {
+	number, err := t.append(name, o.subject(), o.details())
+	if err != nil {
+		return err
+	}
+	var issuers []int64
+	for _, c := range o.Certificates {
+		if c.Changed && !slices.Contains(issuers, c.issuer) {
+			issuers = append(issuers, c.issuer)
+		}
+	}
+	if o.Epoch, err = t.nextEpoch(name, number, issuers...); err != nil {
+		return err
+	}
+	return write(t, o, o.Epoch)
+}
+
+// subject is what the journal's line is about: the first few names.
+func (o *Outcome) subject() string {
+	for _, c := range o.Certificates {
+		if c.Changed {
+			return subjectOf(c.Name, c.Kind)
+		}
+	}
+	for _, n := range append(o.Blocked, o.Allowed...) {
+		return n.String()
+	}
+	return ""
+}
+
+// details lists serials, reasons and names, at most a thousand of each: the
+// rest can be found by the epoch.
+func (o *Outcome) details() any {
+	const most = 1000
+	type one struct {
+		Serial pki.Serial `json:"serial"`
+		Reason string     `json:"reason,omitempty"`
+	}
+	d := struct {
+		Certificates []one      `json:"certificates,omitempty"`
+		Count        int        `json:"count"`
+		Blocked      []pki.Name `json:"blocked,omitempty"`
+		Allowed      []pki.Name `json:"allowed,omitempty"`
+	}{Blocked: o.Blocked[:min(most, len(o.Blocked))], Allowed: o.Allowed[:min(most, len(o.Allowed))]}
+	for _, c := range o.Certificates {
+		if !c.Changed {
+			continue
+		}
+		if d.Count++; d.Count <= most {
+			entry := one{Serial: c.Serial}
+			if c.Revocation != nil {
+				entry.Reason = c.Revocation.Reason.String()
+			}
+			d.Certificates = append(d.Certificates, entry)
+		}
+	}
+	return d
+}
+
+func (t *Tx) putRevocation(c Certificate) error {
+	var listed any
+	if !c.Revocation.ListedFrom.IsZero() {
+		listed = c.Revocation.ListedFrom.Unix()
+	}
+	return t.exec("recording the revocation", `INSERT INTO revocation (certificate, reason, done, listed_from, epoch, digest)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (certificate) DO UPDATE SET reason = $2, done = $3, listed_from = $4, epoch = $5, digest = $6`,
+		c.id, int64(c.Revocation.Reason), c.Revocation.Done.Unix(), listed, c.epoch,
+		revocationDigest(c.Fingerprint[:], *c.Revocation, c.epoch))
+}
+
+// selected reads the certificates and identities of a selection. An identity
+// or a certificate that is not there is ErrNotFound.
+func (t *Tx) selected(s Selection) (certs []Certificate, ids []Identity, err error) {
+	if ids, err = t.selectedIdentities(s); err != nil {
+		return nil, nil, err
+	}
+	seen := map[int64]bool{}
+	add := func(where string, args ...any) error {
+		found, err := t.pki.all(t.ctx, t.tx, where, args...)
+		for _, c := range found {
+			if (s.Label == "" || c.Label == s.Label) && !seen[c.id] {
+				seen[c.id] = true
+				certs = append(certs, c)
+			}
+		}
+		return err
+	}
+	for _, id := range ids {
+		if err := add("c.identity = $1 AND c.not_after > $2 ORDER BY c.not_after, c.id", id.id, t.now.Unix()); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, f := range s.Certificates {
+		if err := add("c.sha256 = $1", f[:]); err != nil {
+			return nil, nil, err
+		}
+	}
+	if s.Label != "" && len(ids)+len(s.Certificates) == 0 {
+		if err := add("c.label = $1 AND c.not_after > $2 ORDER BY c.not_after, c.id", s.Label, t.now.Unix()); err != nil {
+			return nil, nil, err
+		}
+	}
+	if s.Label != "" && len(certs) == 0 {
+		return nil, nil, fmt.Errorf("a certificate with the label %w", notFound(s.Label))
+	}
+	if err := checkCAs(certs, s.CA); err != nil {
+		return nil, nil, err
+	}
+	if !s.blocks() {
+		ids = nil
+	}
+	return certs, ids, nil
+}
+
+// checkCAs: revoking a CA takes everybody out, and is never done by accident.
+func checkCAs(certs []Certificate, allowed bool) error {
+	for _, c := range certs {
+		switch {
+		case c.Kind == pki.KindRoot:
+			return fmt.Errorf("the root cannot be revoked: no list above it would say so; take it out of what your servers trust (%w)", ErrIsCA)
+		case c.Kind == pki.KindIssuing && !allowed:
+			return fmt.Errorf("serial %s is %w", c.Serial, ErrIsCA)
+		}
+	}
+	return nil
+}
+
+func (t *Tx) selectedIdentities(s Selection) ([]Identity, error) {
+	names := slices.Clone(s.Names)
+	if s.Glob != "" {
+		matching, err := t.matching(s.Glob)
+		if err != nil {
+			return nil, err
+		}
+		if len(matching) == 0 {
+			return nil, fmt.Errorf("a name that matches %w", notFound(s.Glob))
+		}
+		names = append(names, matching...)
+	}
+	var ids []Identity
+	seen := map[int64]bool{}
+	for _, name := range names {
+		id, err := identityNamed(t.ctx, t.tx, name)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[id.id] {
+			seen[id.id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// matching gives the names that match a glob.
+func (t *Tx) matching(glob string) ([]pki.Name, error) {
+	rows, err := t.tx.QueryContext(t.ctx, `SELECT name FROM identity ORDER BY name`)
+	if err != nil {
+		return nil, wrap("reading the names", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	var out []pki.Name
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, wrap("reading the names", err)
+		}
+		if name, err := pki.ParseAnyName(s); err == nil && globMatch(glob, s) {
+			out = append(out, name)
+		}
+	}
+	return out, wrap("reading the names", rows.Err())
+}

@@ -1,0 +1,96 @@
+package store
+
+// schemaVersion is what PRAGMA user_version says of a database that this code
+// wrote.
+const schemaVersion = 1
+
+// schema is portable SQL: integer times (seconds since 1970, UTC), no rowid.
+//
+// A ca row is a CA key; its certificates stand in certificate, with
+// subject_ca. changed is the newest epoch at which the CA's list changed: its
+// CRL is overdue while the newest crl row covers less.
+const schema = `
+CREATE TABLE ca (
+	id         INTEGER PRIMARY KEY,
+	role       TEXT    NOT NULL,
+	key_id     BLOB    NOT NULL UNIQUE,
+	created    INTEGER NOT NULL,
+	retired    INTEGER,
+	changed    INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE identity (
+	id           INTEGER PRIMARY KEY,
+	name         TEXT    NOT NULL UNIQUE,
+	folded       TEXT    NOT NULL UNIQUE,
+	created      INTEGER NOT NULL,
+	blocked      INTEGER,
+	block_reason INTEGER
+);
+CREATE TABLE certificate (
+	id          INTEGER PRIMARY KEY,
+	issuer      INTEGER NOT NULL REFERENCES ca(id),
+	serial      BLOB    NOT NULL,
+	identity    INTEGER REFERENCES identity(id),
+	subject_ca  INTEGER REFERENCES ca(id),
+	kind        TEXT    NOT NULL,
+	label       TEXT    NOT NULL,
+	not_before  INTEGER NOT NULL,
+	not_after   INTEGER NOT NULL,
+	issued      INTEGER NOT NULL,
+	backdated   INTEGER NOT NULL,
+	journal     INTEGER,
+	sha256      BLOB UNIQUE,
+	sha1        BLOB,
+	der         BLOB,
+	replaced_by INTEGER REFERENCES certificate(id),
+	digest      BLOB,
+	UNIQUE (issuer, serial)
+);
+CREATE INDEX certificate_identity ON certificate (identity, not_after);
+CREATE INDEX certificate_not_after ON certificate (not_after, id);
+CREATE INDEX certificate_serial ON certificate (serial);
+CREATE INDEX certificate_sha1 ON certificate (sha1);
+CREATE INDEX certificate_label ON certificate (label);
+CREATE TABLE revocation (
+	certificate INTEGER PRIMARY KEY REFERENCES certificate(id),
+	reason      INTEGER NOT NULL,
+	done        INTEGER NOT NULL,
+	listed_from INTEGER,
+	epoch       INTEGER NOT NULL,
+	digest      BLOB    NOT NULL
+);
+CREATE TABLE change (
+	epoch   INTEGER PRIMARY KEY,
+	at      INTEGER NOT NULL,
+	what    TEXT    NOT NULL,
+	journal INTEGER NOT NULL
+);
+CREATE TABLE crl (
+	issuer      INTEGER NOT NULL REFERENCES ca(id),
+	number      INTEGER NOT NULL,
+	this_update INTEGER NOT NULL,
+	next_update INTEGER NOT NULL,
+	entries     INTEGER NOT NULL,
+	epoch       INTEGER NOT NULL,
+	journal     INTEGER NOT NULL,
+	signature   BLOB    NOT NULL,
+	sha256      BLOB    NOT NULL,
+	der         BLOB,
+	PRIMARY KEY (issuer, number)
+);
+CREATE TABLE journal (
+	number    INTEGER PRIMARY KEY,
+	line      BLOB NOT NULL,
+	hash      BLOB NOT NULL,
+	signature BLOB
+);
+CREATE TABLE counters (
+	name  TEXT PRIMARY KEY,
+	value INTEGER NOT NULL
+);
+CREATE TABLE setting (
+	name  TEXT PRIMARY KEY,
+	value TEXT NOT NULL
+);
+INSERT INTO counters (name, value) VALUES ('epoch', 0), ('clock', 0), ('journal', 0);
+`

@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"crypto/sha1" // #nosec: only to find a certificate by a SHA-1 fingerprint that somebody has
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"mutual/pki"
+	"mutual/pki/authority"
+)
+
+// clockTolerance is how far the clock may be behind the newest signature.
+const clockTolerance = 5 * time.Minute
+
+// Tx is one writing transaction. It implements authority.Ledger.
+type Tx struct {
+	pki    *PKI
+	ctx    context.Context
+	tx     *sql.Tx
+	now    time.Time
+	signer *authority.CA // the issuing CA, where its key is at hand
+}
+
+// update queues, and runs do in a transaction that is committed when it
+// returns nil and otherwise rolled back. signer signs the journal's head and
+// may be nil.
+func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) error) error {
+	if err := checkOwner(p.dir); err != nil {
+		return err
+	}
+	release, err := p.queue(ctx, lockFile, "the other writers of the PKI")
+	if err != nil {
+		return err
+	}
+	defer release()
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return wrap("beginning a transaction", err)
+	}
+	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer}
+	if err := do(t); err != nil {
+		_ = tx.Rollback() // the first error is the one to report
+		return err
+	}
+	return wrap("committing the transaction", tx.Commit())
+}
+
+func (t *Tx) exec(doing, query string, args ...any) error {
+	_, err := t.tx.ExecContext(t.ctx, query, args...)
+	return wrap(doing, err)
+}
+
+func (t *Tx) counter(name string) (int64, error) {
+	var v int64
+	err := t.tx.QueryRowContext(t.ctx, `SELECT value FROM counters WHERE name = $1`, name).Scan(&v)
+	return v, wrap("reading the counter "+name, err)
+}
+
+func (t *Tx) setCounter(name string, v int64) error {
+	return t.exec("writing the counter "+name, `UPDATE counters SET value = $1 WHERE name = $2`, v, name)
+}
+
+// tick refuses to sign with a clock behind what was signed before, and
+// remembers the time.
+func (t *Tx) tick() error {
+	newest, err := t.counter("clock")
+	if err != nil {
+		return err
+	}
+	now := t.now.Unix()
+	if time.Duration(newest-now)*time.Second > clockTolerance {
+		return &ClockError{Now: t.now, Newest: time.Unix(newest, 0)}
+	}
+	if now <= newest {
+		return nil
+	}
+	return t.setCounter("clock", now)
+}
+
+// nextEpoch counts a change of who is allowed in. issuers are the CAs whose
+// list it changes.
+func (t *Tx) nextEpoch(what string, journal int64, issuers ...int64) (int64, error) {
+	epoch, err := t.counter("epoch")
+	if err != nil {
+		return 0, err
+	}
+	epoch++
+	if err := t.setCounter("epoch", epoch); err != nil {
+		return 0, err
+	}
+	for _, issuer := range issuers {
+		if err := t.exec("marking the CRL as overdue", `UPDATE ca SET changed = $1 WHERE id = $2`, epoch, issuer); err != nil {
+			return 0, err
+		}
+	}
+	return epoch, t.exec("recording the change", `INSERT INTO change (epoch, at, what, journal) VALUES ($1, $2, $3, $4)`,
+		epoch, t.now.Unix(), what, journal)
+}
+
+// Reserve implements authority.Ledger.
+func (t *Tx) Reserve(r authority.Record) error {
+	if err := t.tick(); err != nil {
+		return err
+	}
+	var identity sql.NullInt64
+	if !r.Name.IsZero() {
+		id, err := t.identity(r.Name)
+		if err != nil {
+			return err
+		}
+		identity = sql.NullInt64{Int64: id, Valid: true}
+	}
+	issuer, err := t.caByKey(r.IssuerKeyID)
+	if err != nil {
+		return err
+	}
+	return t.exec("reserving the serial number "+r.Serial.String(), `INSERT INTO certificate
+		(issuer, serial, identity, kind, label, not_before, not_after, issued, backdated)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		issuer, r.Serial.Octets(), identity, string(r.Kind), r.Label,
+		r.NotBefore.Unix(), r.NotAfter.Unix(), r.Issued.Unix(), r.Backdated)
+}
+
+// identity gives the row of a name that may be issued to, and creates it.
+func (t *Tx) identity(name pki.Name) (int64, error) {
+	var id int64
+	var known string
+	var blockedAt, reason sql.NullInt64
+	err := t.tx.QueryRowContext(t.ctx, `SELECT id, name, blocked, block_reason FROM identity WHERE folded = $1`, name.Folded()).
+		Scan(&id, &known, &blockedAt, &reason)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = t.tx.QueryRowContext(t.ctx, `INSERT INTO identity (name, folded, created) VALUES ($1, $2, $3) RETURNING id`,
+			name.String(), name.Folded(), t.now.Unix()).Scan(&id)
+		return id, wrap("recording the identity", err)
+	case err != nil:
+		return 0, wrap("looking the identity up", err)
+	case known != name.String():
+		return 0, fmt.Errorf("%w: %q beside %q", ErrNameTaken, known, name)
+	case blockedAt.Valid:
+		return 0, blocked(name)
+	}
+	return id, nil
+}
+
+func (t *Tx) caByKey(keyID []byte) (int64, error) {
+	var id int64
+	err := t.tx.QueryRowContext(t.ctx, `SELECT id FROM ca WHERE key_id = $1`, keyID).Scan(&id)
+	return id, wrap("looking the issuer up", err)
+}
+
+// Complete implements authority.Ledger.
+func (t *Tx) Complete(r authority.Record, der []byte) error {
+	fingerprint := pki.FingerprintOf(der)
+	act := "issue"
+	if r.Kind.IsCA() {
+		act = "create"
+	}
+	number, err := t.append(act, subjectOf(r.Name, r.Kind), map[string]any{
+		"serial": r.Serial, "kind": r.Kind, "label": r.Label, "sha256": fingerprint,
+		"notBefore": r.NotBefore, "notAfter": r.NotAfter,
+	})
+	if err != nil {
+		return err
+	}
+	issuer, err := t.caByKey(r.IssuerKeyID)
+	if err != nil {
+		return err
+	}
+	byOldHash := sha1.Sum(der)
+	return t.exec("storing the certificate", `UPDATE certificate SET der = $1, sha256 = $2, sha1 = $3, journal = $4, digest = $5
+		WHERE issuer = $6 AND serial = $7`,
+		der, fingerprint[:], byOldHash[:], number, recordDigest(r, fingerprint), issuer, r.Serial.Octets())
+}
+
+// recordDigest is the SHA-256 of what a certificate's row says. It is checked
+// when the row is read: SQLite does not notice a flipped bit.
+func recordDigest(r authority.Record, fingerprint pki.Fingerprint) []byte {
+	h := sha256.New()
+	backdated := []byte{0}
+	if r.Backdated {
+		backdated[0] = 1
+	}
+	for _, field := range [][]byte{
+		r.IssuerKeyID, r.Serial.Octets(), []byte(r.Kind), []byte(r.Name.String()), []byte(r.Label),
+		seconds(r.NotBefore.Unix()), seconds(r.NotAfter.Unix()), seconds(r.Issued.Unix()), backdated, fingerprint[:],
+	} {
+		h.Write(seconds(int64(len(field))))
+		h.Write(field)
+	}
+	return h.Sum(nil)
+}
+
+// revocationDigest is the same for a revocation's row.
+func revocationDigest(fingerprint []byte, r authority.Revocation, epoch int64) []byte {
+	h := sha256.New()
+	h.Write(fingerprint)
+	h.Write(seconds(int64(r.Reason)))
+	h.Write(seconds(r.Done.Unix()))
+	h.Write(seconds(unixOrZero(r.ListedFrom)))
+	h.Write(seconds(epoch))
+	return h.Sum(nil)
+}
+
+func seconds(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
