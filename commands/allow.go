@@ -1,0 +1,46 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"mutual/pki"
+	"mutual/pki/store"
+)
+
+func allowCommand() *cli.Command {
+	return leaf(leafSpec{
+		Name:       "allow",
+		Category:   categoryRevoking,
+		Usage:      "let certificates be issued again for a revoked name",
+		ArgsUsage:  "NAME…",
+		Long:       "What is revoked stays so; the name may have new certificates.",
+		Example:    "mutual allow alice@example.com",
+		Flags:      []cli.Flag{&cli.BoolFlag{Name: "dry-run", Usage: "say what would change, and change nothing"}},
+		Passphrase: true,
+		MinArgs:    1,
+		MaxArgs:    anyNumber,
+		Complete:   completeWhat,
+		Action:     runAllow,
+	})
+}
+
+func runAllow(ctx context.Context, r *run, c *cli.Context) error {
+	var names []pki.Name
+	for _, arg := range c.Args().Slice() {
+		name, err := pki.ParseAnyName(arg)
+		if err != nil {
+			return usage(err)
+		}
+		names = append(names, name)
+	}
+	dryRun := c.Bool("dry-run")
+	return r.writing(ctx, func(p *store.PKI) error {
+		o, err := p.Allow(ctx, names, dryRun)
+		if err != nil {
+			return err
+		}
+		return r.emit(r.newOutcomeView("allow", o, dryRun))
+	})
+}

@@ -1,0 +1,163 @@
+// Package commands translates command lines into library calls: each leaf
+// command reads its flags, calls the library once, and prints what came back.
+package commands
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// tree is every command, in the order of the help.
+func tree() []*cli.Command {
+	return []*cli.Command{
+		initCommand(),
+		issueCommand(),
+		signCommand(),
+		configCommand(),
+		revokeCommand(),
+		holdCommand(),
+		unholdCommand(),
+		allowCommand(),
+		crlCommand(),
+		listCommand(),
+		treeCommand(),
+		statusCommand(),
+		logCommand(),
+		completionCommand(),
+		manCommand(),
+		helpCommand(),
+		completeCommand(),
+	}
+}
+
+// The headings of the help.
+const (
+	categoryBootstrapping = "Bootstrapping"
+	categoryRevoking      = "Revoking"
+	categoryLooking       = "Looking"
+	categoryEnforcing     = "Enforcing"
+	categoryHelp          = "Help"
+)
+
+// Main runs the command line args, without the program's name, and returns
+// the exit code.
+func Main(args []string, env Env) int {
+	ctx, stop := interruptible(context.Background())
+	defer stop()
+	return mainWith(ctx, args, env, tree())
+}
+
+// interruptible gives a context that the first SIGINT or SIGTERM cancels; the
+// second one kills. A reader that went away becomes a failed write like any
+// other, and does not kill a command halfway through its work.
+func interruptible(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	go func() {
+		select {
+		case <-interrupts:
+		case <-ctx.Done():
+		}
+		signal.Stop(interrupts) // before anything can see the first one
+		cancel()
+	}()
+	return ctx, func() {
+		signal.Stop(broken)
+		cancel()
+	}
+}
+
+// mainWith is Main with a context and commands of the caller's.
+func mainWith(ctx context.Context, args []string, env Env, commands []*cli.Command) int {
+	root := rootCommand(commands)
+	l, err := parseLine(root, args)
+	r := newRun(env, root, l.value(flagColor))
+	if takeErr := r.passphrase.takeVariable(env); err == nil {
+		err = takeErr
+	}
+	if err == nil {
+		err = r.dispatch(ctx, l)
+	}
+	if leavesNothing(err, r.json) {
+		r.out.Discard()
+	}
+	if flushErr := r.out.Flush(); flushErr != nil {
+		err = fmt.Errorf("writing to standard output: %w", flushErr)
+	}
+	return finish(ctx, r.talk, err)
+}
+
+// rootCommand is the command line as a tree with one root.
+func rootCommand(commands []*cli.Command) *cli.Command {
+	return &cli.Command{
+		Name:        "mutual",
+		Usage:       "a certificate authority for mutual TLS that remembers what it issued",
+		Subcommands: commands,
+		Flags:       rootFlags(),
+	}
+}
+
+// dispatch runs what a line asks for.
+func (r *run) dispatch(ctx context.Context, l *line) error {
+	if err := checkColor(l.value(flagColor)); err != nil {
+		return err
+	}
+	switch {
+	case l.has(flagHelp):
+		return r.showHelp(l)
+	case l.has(flagVersion):
+		r.json = l.has(flagJSON)
+		return r.emit(versionView{Version: r.env.Version})
+	case l.command == r.root:
+		return r.showHelp(l)
+	case isGroup(l.command):
+		return withHint(usagef("%q needs a command: %s", l.name(), strings.Join(visibleNames(l.command), ", ")),
+			l.helpHint("says what they do"))
+	case l.command.Name == completeName:
+		return r.completeLine(ctx, l.args)
+	}
+	return r.app().RunContext(ctx, l.normal(r.root.Name))
+}
+
+func checkColor(mode string) error {
+	switch mode {
+	case "", colorAuto, colorAlways, colorNever:
+		return nil
+	}
+	return usagef("--%s %q is none of %s, %s, %s", flagColor, mode, colorAuto, colorAlways, colorNever)
+}
+
+// app is the root as urfave/cli runs it. It gets lines that parseLine has
+// already checked, so it has no help, no version and no voice of its own.
+func (r *run) app() *cli.App {
+	return &cli.App{
+		Name:                      r.root.Name,
+		Usage:                     r.root.Usage,
+		Commands:                  r.root.Subcommands,
+		Flags:                     r.root.Flags,
+		Reader:                    r.env.Stdin,
+		Writer:                    r.out,
+		ErrWriter:                 io.Discard,
+		HideHelp:                  true,
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              onUsageError,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Metadata:                  map[string]any{runKey: r},
+	}
+}
+
+// onUsageError is told of a value that the flag package could not read.
+func onUsageError(_ *cli.Context, err error, _ bool) error {
+	return usage(fmt.Errorf("%s", strings.Replace(err.Error(), "flag -", "flag --", 1)))
+}

@@ -1,0 +1,100 @@
+package commands
+
+import (
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Env is what a command sees of the process that it runs in. The commands
+// read nothing else of it: no os.Args, no os.Getenv, no time.Now.
+type Env struct {
+	Stdin  Input
+	Stdout Output
+	Stderr Output
+
+	// Getenv gives "" for a variable that is not set. One that is set and
+	// empty counts as not set everywhere.
+	Getenv func(name string) string
+	// Unsetenv removes a variable, so that no child inherits it.
+	Unsetenv func(name string) error
+	Now      func() time.Time
+	Version  string
+}
+
+// Input is the standard input.
+type Input struct {
+	io.Reader
+	Terminal bool
+	// ReadSecret reads a line from the terminal without showing it. It is nil
+	// where there is no terminal.
+	ReadSecret secretReader
+}
+
+// Output is the standard output or the standard error, and what it was found
+// to be when the process started.
+type Output struct {
+	io.Writer
+	Terminal bool
+	Width    int // of the terminal in columns; 0 if not known
+}
+
+// SystemEnv is the Env of this process. The version is the one the linker was
+// told, if any; otherwise the one that the go command recorded.
+func SystemEnv(version string) Env {
+	stdin := Input{Reader: os.Stdin, Terminal: term.IsTerminal(int(os.Stdin.Fd()))}
+	if stdin.Terminal {
+		stdin.ReadSecret = terminalSecret(int(os.Stdin.Fd()))
+	}
+	if version == "" {
+		version = recordedVersion()
+	}
+	return Env{
+		Stdin:    stdin,
+		Stdout:   output(os.Stdout),
+		Stderr:   output(os.Stderr),
+		Getenv:   os.Getenv,
+		Unsetenv: os.Unsetenv,
+		Now:      time.Now,
+		Version:  version,
+	}
+}
+
+func output(f *os.File) Output {
+	o := Output{Writer: f, Terminal: term.IsTerminal(int(f.Fd()))}
+	if !o.Terminal {
+		return o
+	}
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+		o.Width = width
+	}
+	return o
+}
+
+// recordedVersion is the module's version or, for a build from a checkout, the
+// commit.
+func recordedVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	revision, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+dirty"
+		}
+	}
+	if revision == "" {
+		return "devel"
+	}
+	return "devel-" + revision[:min(12, len(revision))] + dirty
+}

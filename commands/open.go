@@ -1,0 +1,140 @@
+package commands
+
+import (
+	"context"
+	"os"
+	"os/user"
+	"strconv"
+
+	"mutual/pki/store"
+)
+
+// storeOptions are what a PKI needs from this process.
+func (r *run) storeOptions(ctx context.Context) store.Options {
+	return store.Options{
+		Now:        r.env.Now,
+		Actor:      actor(),
+		Passphrase: func() ([]byte, error) { return r.readPassphrase(ctx) },
+		Waiting:    func(what string) { r.note("waiting for %s", what) },
+	}
+}
+
+// actor is who the journal says it was. A system that does not say so is no
+// reason to fail.
+func actor() store.Actor {
+	a := store.Actor{Process: os.Getpid(), User: strconv.Itoa(os.Geteuid())}
+	if u, err := user.Current(); err == nil {
+		a.User = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		a.Host = host
+	}
+	return a
+}
+
+// reading opens the PKI, runs do, and warns of lists that grow old.
+func (r *run) reading(ctx context.Context, do func(*store.PKI) error) error {
+	return r.withPKI(ctx, func(p *store.PKI) error {
+		if err := do(p); err != nil {
+			return err
+		}
+		lists, err := p.CRLs(ctx)
+		if err != nil {
+			return err
+		}
+		r.warnOfLists(lists)
+		return nil
+	})
+}
+
+// writing opens the PKI, runs do, and then makes the CRLs that are past half
+// of their life. What cannot be refreshed is a warning: do has succeeded.
+func (r *run) writing(ctx context.Context, do func(*store.PKI) error) error {
+	return r.withPKI(ctx, func(p *store.PKI) error {
+		if err := do(p); err != nil {
+			return err
+		}
+		lists, err := p.Upkeep(ctx)
+		if err != nil {
+			r.warn("the CRLs could not be refreshed: %v", err)
+			return nil
+		}
+		r.warnOfLists(lists)
+		return nil
+	})
+}
+
+func (r *run) withPKI(ctx context.Context, do func(*store.PKI) error) error {
+	dir, err := r.pkiDir()
+	if err != nil {
+		return err
+	}
+	p, err := store.Open(ctx, dir, r.storeOptions(ctx))
+	if err != nil {
+		return err
+	}
+	err = do(p)
+	if closeErr := p.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// warnOfLists says which lists need somebody: two thirds of their life are
+// over, and nothing has replaced them.
+func (r *run) warnOfLists(lists []store.Published) {
+	now := r.now()
+	for _, l := range lists {
+		if l.Number == nil {
+			continue
+		}
+		_, warn := l.Due()
+		switch {
+		case !now.Before(l.NextUpdate):
+			r.warn("the CRL of the %s CA expired at %s: servers refuse everyone; run: %s", l.Issuer, when(l.NextUpdate), refreshCommand(l))
+		case l.Overdue:
+			r.warn("the CRL of the %s CA lacks a revocation; run: %s", l.Issuer, refreshCommand(l))
+		case now.After(warn):
+			r.warn("the CRL of the %s CA ends at %s; run: %s", l.Issuer, when(l.NextUpdate), refreshCommand(l))
+		}
+	}
+}
+
+// completeIdentities completes the names of identities.
+func completeIdentities(ctx context.Context, r *run, prefix string) []string {
+	dir, err := r.pkiDir()
+	if err != nil {
+		return nil
+	}
+	p, err := store.Open(ctx, dir, store.Options{Now: r.env.Now})
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = p.Close() }() // only read
+	names, err := p.Names(ctx, prefix, 200)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// storeRules say what the errors of a PKI mean to the person at the terminal.
+func storeRules() []rule {
+	return []rule{
+		{match: is(store.ErrNoPKI), hint: "create one with: mutual init (or name another with --pki DIR)"},
+		{match: is(store.ErrExists), hint: "nothing was changed; look at it with: mutual status"},
+		{match: as[*store.LaxError], hint: "what others could read may be known to them; if it is not: chmod 700 the directory, chmod 600 its keys and database"},
+		{match: is(store.ErrRolledBack), hint: "restore the newest backup: going on would let revoked certificates back in"},
+		{match: is(store.ErrDamaged), hint: "restore the PKI from a backup; nothing was changed"},
+		{match: is(store.ErrNewer), hint: "use the newer mutual"},
+		{match: is(store.ErrBlocked), hint: "let it have certificates again with: mutual allow NAME (mutual unhold NAME after a hold)"},
+		{match: is(store.ErrNotFound), hint: "list what there is with: mutual list --all"},
+		{match: is(store.ErrWrongOwner), hint: "run it as the owner: sudo -u OWNER mutual …"},
+		{match: is(store.ErrNameTaken), hint: "use the name as it is written already, or another one"},
+		{match: is(store.ErrRevokedCA), hint: "create a new PKI; what this one signs nobody accepts any more"},
+		{match: is(store.ErrIsCA), hint: "revoking an issuing CA takes out everything it has issued; if that is meant: --ca"},
+		{match: is(store.ErrNoKey), hint: "name the file of the root's key with --root-key FILE"},
+		{match: as[*store.ClockError], hint: "set the clock right; if it is right now and was wrong before: mutual crl refresh --accept-clock"},
+		{match: as[*store.AmbiguousError], hint: "say which: name: serial: sha256: sha1: or file: in front"},
+	}
+}

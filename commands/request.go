@@ -1,0 +1,99 @@
+package commands
+
+import (
+	"errors"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"mutual/pki"
+	"mutual/pki/profile"
+	"mutual/pki/store"
+)
+
+// issueRequest reads the flags that issue and sign share. Whatever is wrong in
+// them is wrong usage.
+func issueRequest(c *cli.Context, kind pki.Kind, name pki.Name) (store.IssueRequest, error) {
+	req := store.IssueRequest{
+		Kind: kind, Name: name, Label: c.String("label"),
+		Subject: profile.Subject{
+			Organization: c.String("org"), OrganizationalUnit: c.String("unit"),
+			Country: c.String("country"), State: c.String("state"), Locality: c.String("locality"),
+		},
+	}
+	if err := checkLabel(req.Label); err != nil {
+		return req, err
+	}
+	for _, names := range []struct {
+		flag string
+		add  func(string) error
+	}{{"dns", req.SAN.AddDNS}, {"ip", req.SAN.AddIP}, {"email", req.SAN.AddEmail}, {"uri", req.SAN.AddURI}} {
+		for _, value := range c.StringSlice(names.flag) {
+			if err := names.add(value); err != nil {
+				return req, usagef("--%s: %w", names.flag, err)
+			}
+		}
+	}
+	var err error
+	req.Window, err = window(c)
+	return req, err
+}
+
+// maxLabel bounds a label, in characters.
+const maxLabel = 128
+
+func checkLabel(s string) error {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxLabel {
+		return usagef("--label is not valid UTF-8, or longer than %d characters", maxLabel)
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return usagef("--label %q holds the character %U, which cannot be seen", s, r)
+		}
+	}
+	return nil
+}
+
+// window reads the lifetime.
+func window(c *cli.Context) (profile.Window, error) {
+	w := profile.Window{AllowExpired: c.Bool("allow-expired")}
+	if c.IsSet("ttl") && c.IsSet("not-after") {
+		return w, usagef("--ttl and --not-after exclude each other")
+	}
+	var err error
+	if c.IsSet("ttl") {
+		if w.TTL, err = pki.ParseLifetime(c.String("ttl")); err != nil {
+			return w, usagef("--ttl: %w", err)
+		}
+	}
+	for flag, into := range map[string]*time.Time{"not-before": &w.NotBefore, "not-after": &w.NotAfter} {
+		if !c.IsSet(flag) {
+			continue
+		}
+		if *into, err = parseTime(c.String(flag)); err != nil {
+			return w, usagef("--%s: %w", flag, err)
+		}
+	}
+	return w, nil
+}
+
+// parseTime reads RFC 3339, or a date, which begins at midnight UTC.
+func parseTime(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, errors.New("\"" + s + "\" is no time: write it as 2027-01-31T12:00:00Z or 2027-01-31")
+}
+
+// usageIfRequest makes an error that the command line alone explains wrong
+// usage.
+func usageIfRequest(err error) error {
+	if as[*profile.RequestError](err) {
+		return usage(err)
+	}
+	return err
+}

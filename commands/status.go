@@ -1,0 +1,118 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"mutual/commands/ui"
+	"mutual/pki"
+	"mutual/pki/store"
+)
+
+func statusCommand() *cli.Command {
+	return leaf(leafSpec{
+		Name:     "status",
+		Category: categoryLooking,
+		Usage:    "show the PKI at a glance, and what is due",
+		Long:     "Exits with 3 when something needs a person.",
+		Example:  "mutual status\nmutual status --json",
+		Action:   runStatus,
+	})
+}
+
+// statusView is the PKI at a glance.
+type statusView struct {
+	PKI    string              `json:"pki"`
+	CAs    []caStatusView      `json:"cas"`
+	CRLs   []crlView           `json:"crls"`
+	Counts map[store.State]int `json:"counts"`
+	Soon   int                 `json:"expiringWithin30Days"`
+	Epoch  int64               `json:"epoch"`
+	Head   string              `json:"journalHead"`
+	Due    []dueView           `json:"due"`
+	now    time.Time
+}
+
+type caStatusView struct {
+	Role      pki.Kind  `json:"role"`
+	Subject   string    `json:"subject"`
+	NotAfter  time.Time `json:"notAfter"`
+	DaysLeft  int       `json:"daysLeft"`
+	Revoked   bool      `json:"revoked"`
+	KeyIsHere bool      `json:"keyIsHere"`
+}
+
+// dueView is something that needs a person, and what to do.
+type dueView struct {
+	What string `json:"what"`
+	Do   string `json:"do"`
+}
+
+// Text implements view.
+func (v *statusView) Text(p *ui.Printer) error {
+	fields := []ui.Field{ui.Plain.Field("PKI", v.PKI)}
+	for _, ca := range v.CAs {
+		state := stateStyle(store.Valid, ca.DaysLeft)
+		text := fmt.Sprintf("%s, until %s (%d days)", ca.Subject, when(ca.NotAfter), ca.DaysLeft)
+		if ca.Revoked {
+			state, text = ui.Revoked, text+", REVOKED"
+		}
+		if !ca.KeyIsHere {
+			text += ", key elsewhere"
+		}
+		fields = append(fields, state.Field(string(ca.Role)+" CA", text))
+	}
+	for _, l := range v.CRLs {
+		fields = append(fields, ui.Field{Name: string(l.Issuer) + " CRL", Values: []ui.Span{
+			{Text: "number " + l.Number + ", " + l.span(v.now).Text, Style: l.span(v.now).Style}}})
+	}
+	fields = append(fields, ui.Plain.Field("certificates", fmt.Sprintf("%d valid (%d end within 30 days), %d revoked, %d held, %d expired",
+		v.Counts[store.Valid], v.Soon, v.Counts[store.Revoked], v.Counts[store.Held], v.Counts[store.Expired])))
+	fields = append(fields, ui.Plain.Field("epoch", fmt.Sprint(v.Epoch)), ui.Serial.Field("journal", v.Head))
+	_ = p.Fields(fields...)
+	if len(v.Due) == 0 {
+		return p.Line(ui.Valid.Of("nothing is due"))
+	}
+	for _, d := range v.Due {
+		_ = p.Line(ui.Warning.Of("due"), ui.Plain.Of("  "+d.What+": "+d.Do))
+	}
+	return nil
+}
+
+func runStatus(ctx context.Context, r *run, c *cli.Context) error {
+	due := 0
+	err := r.withPKI(ctx, func(p *store.PKI) error {
+		s, err := p.Status(ctx)
+		if err != nil {
+			return err
+		}
+		v := &statusView{PKI: p.Dir(), CRLs: newCRLViews(s.CRLs, r.now()), Counts: s.Counts, Soon: s.Soon,
+			Epoch: s.Epoch, Head: s.Head.String(), Due: []dueView{}, now: r.now()}
+		for _, ca := range s.CAs {
+			v.CAs = append(v.CAs, caStatusView{ca.Role, ca.Subject, ca.NotAfter, daysLeft(ca.NotAfter, r.now()), ca.Revoked, ca.KeyIsHere})
+		}
+		for _, d := range p.Due(s) {
+			v.Due = append(v.Due, dueView{What: d.What, Do: dueCommand(d)})
+		}
+		due = len(v.Due)
+		return r.emit(v)
+	})
+	if err == nil && due > 0 {
+		return bad(nil)
+	}
+	return err
+}
+
+// dueCommand is what to do about something that is due.
+func dueCommand(d store.Due) string {
+	switch {
+	case d.List != nil:
+		return refreshCommand(*d.List)
+	case d.Role == pki.KindIssuing, d.Role == pki.KindRoot:
+		return "create a new PKI in time and let your servers trust both"
+	}
+	return ""
+}
