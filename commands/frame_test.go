@@ -26,7 +26,7 @@ func frameCommands() []*cli.Command {
 			MinArgs: 1, MaxArgs: anyNumber,
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "reason", Usage: "the `REASON`"},
-				&cli.StringSliceFlag{Name: "name", Usage: "every identity that `GLOB` matches"},
+				&cli.StringSliceFlag{Name: "name", Usage: "every identity that `GLOB` matches (repeatable)"},
 				&cli.BoolFlag{Name: "dry-run", Usage: "only look"},
 				&cli.IntFlag{Name: "count", Usage: "a number `N`"},
 			},

@@ -172,9 +172,6 @@ func flagItems(flags []cli.Flag) []helpItem {
 			names = append(names, dashed(n))
 		}
 		value, text := placeholder(f)
-		if repeatable(f) {
-			text += " (repeatable)"
-		}
 		items = append(items, helpItem{strings.TrimSpace(strings.Join(names, ", ") + " " + value), text})
 	}
 	return items

@@ -33,8 +33,13 @@ func TestHelp(t *testing.T) {
 		name := strings.Join(append([]string{"mutual"}, path...), "-") + ".txt"
 		files = append(files, name)
 		text := helpOf(t, append(slices.Clone(path), "--help"))
+		l, err := parseLine(rootCommand(tree()), path)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i, line := range strings.Split(text, "\n") {
-			if utf8.RuneCountInString(line) > helpWidth && !strings.HasPrefix(line, "  mutual ") {
+			example := slices.Contains(examples(l.command), strings.TrimSpace(line)) // is there to be copied
+			if utf8.RuneCountInString(line) > helpWidth && !example {
 				t.Errorf("%s:%d is wider than %d columns: %s", name, i+1, helpWidth, line)
 			}
 		}
@@ -141,6 +146,8 @@ func TestCommandsAreDescribed(t *testing.T) {
 		for _, f := range c.VisibleFlags() {
 			if _, text := placeholder(f); text == "" || strings.HasSuffix(text, ".") {
 				t.Errorf("%s: --%s: usage %q is empty or ends with a full stop", l.name(), f.Names()[0], text)
+			} else if strings.Contains(text, "(repeatable)") != repeatable(f) {
+				t.Errorf("%s: --%s: usage %q should say (repeatable) if it is, and only then", l.name(), f.Names()[0], text)
 			}
 		}
 	}

@@ -1,0 +1,191 @@
+package probe
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// drip writes text again and again, a piece at a time, until it fails.
+func drip(w io.Writer, text string, pause time.Duration) {
+	for {
+		if _, err := io.WriteString(w, text); err != nil {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// TestHostile: whatever an endpoint does, the answer comes in time, and where
+// nothing can be told that is what is said.
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	overTLS := func(act func(*tls.Conn)) func(net.Conn) {
+		return func(conn net.Conn) {
+			s := tls.Server(conn, f.serverConfig(tls.RequestClientCert))
+			if s.Handshake() == nil {
+				act(s)
+			}
+		}
+	}
+	for _, row := range []struct {
+		name, scheme string
+		handle       func(net.Conn)
+		want, said   string
+	}{
+		{"says nothing", "", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+			"couldNotTell", "the server said nothing in time"},
+		{"closes at once", "", func(net.Conn) {},
+			"couldNotTell", "no TLS version was offered: the server closed the connection without an alert"},
+		{"resets at once", "", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) },
+			"couldNotTell", ""}, // the reset may overtake the end of connect(2)
+		{"one octet at a time", "", func(c net.Conn) { drip(c, "\x16", 50*time.Millisecond) },
+			"couldNotTell", ""},
+		{"plain HTTP", "", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") },
+			"couldNotTell", "does not look like a TLS handshake"},
+		{"flood of records", "", func(c net.Conn) { drip(c, "\x16\x03\x03\x00\x04\x00\x00\x00\x00", 0) },
+			"couldNotTell", "our side gave up"},
+		{"flood of alerts", "", func(c net.Conn) { drip(c, "\x15\x03\x03\x00\x02\x01\x00", 0) },
+			"couldNotTell", ""},
+		{"silence over TLS", "https://", overTLS(func(c *tls.Conn) { _, _ = io.Copy(io.Discard, c) }),
+			"couldNotTell", "no HTTP answer: the server said nothing in time"},
+		{"closes after the handshake", "https://", overTLS(func(*tls.Conn) {}),
+			"couldNotTell", "closed the connection without an alert"},
+		{"endless fields", "", overTLS(func(c *tls.Conn) { drip(c, "HTTP/1.1 200 OK\r\n"+strings.Repeat("a: b\r\n", 9999), 0) }),
+			"couldNotTell", "over 65536 octets of header fields"},
+		{"a field at a time", "", overTLS(func(c *tls.Conn) { drip(c, "HTTP/1.1 200 OK\r\n", 50*time.Millisecond) }),
+			"couldNotTell", "broken HTTP: it breaks off"},
+		{"endless body", "", overTLS(func(c *tls.Conn) { drip(c, "HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("a", 9999), 0) }),
+			"violated", "HTTP 200"},
+		{"slow body", "", overTLS(func(c *tls.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+			drip(c, "a", 50*time.Millisecond)
+		}), "couldNotTell", "broke off"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := f.config(t, row.scheme+serveRaw(t, row.handle), f.good)
+			c.Timeout = 500 * time.Millisecond
+			start := time.Now()
+			report := run(t, c)
+			if took := time.Since(start); took > 10*c.Timeout {
+				t.Errorf("it took %v", took)
+			}
+			if report.Outcome.String() != row.want || !strings.Contains(report.Reason, row.said) {
+				t.Errorf("got %s, %s, want %s, %s", report.Outcome, report.Reason, row.want, row.said)
+			}
+		})
+	}
+}
+
+// TestClosedAtAnyOctet cuts what a server sends after n octets. Whatever was
+// cut, it never passes. Where the alert for nobody fits and the answer to ours
+// does not, ours looks refused, as some servers do it.
+func TestClosedAtAnyOctet(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	server := serve(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
+	whole := checkCut(t, f, server, 1<<20)
+	if whole.Outcome != OK {
+		t.Fatalf("uncut: %s", whole.Reason)
+	}
+	for n := 0; n < 1100; n += 37 {
+		if report := checkCut(t, f, server, n); report.Outcome == OK || report.Outcome == Violated && !strings.Contains(report.Reason, "closed the connection without an alert") {
+			t.Errorf("cut after %d octets: %s, %s\n%s", n, report.Outcome, report.Reason, summary(report))
+		}
+	}
+}
+
+func checkCut(t *testing.T, f *fixture, server string, n int) *Report {
+	t.Helper()
+	return run(t, f.config(t, serveRaw(t, func(c net.Conn) {
+		s, err := net.Dial("tcp", server)
+		if err != nil {
+			return
+		}
+		defer s.Close()
+		go func() { _, _ = io.Copy(s, c); _ = s.(*net.TCPConn).CloseWrite() }()
+		_, _ = io.CopyN(c, s, int64(n))
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, s)
+	}), f.good))
+}
+
+// TestNamesOfThePeer: a thousand acceptable CAs, control characters in every
+// name and field, and a serial of a thousand octets.
+func TestNamesOfThePeer(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	const evil = "\x1b[2J\r\n\u202e"
+	leaf := newIdentity(t, &x509.Certificate{
+		SerialNumber: new(big.Int).Lsh(big.NewInt(1), 150), Subject: pkix.Name{CommonName: evil},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}, f.serverCA)
+	config := f.serverConfig(tls.RequestClientCert)
+	config.Certificates = []tls.Certificate{leaf.tls()}
+	config.ClientCAs = x509.NewCertPool()
+	for i := range 1000 {
+		name := nameDER(t, attribute(asn1.ObjectIdentifier{2, 5, 4, 3}, fmt.Sprint(evil, i)))
+		config.ClientCAs.AddCert(&x509.Certificate{Raw: name, RawSubject: name})
+	}
+	address := serveRaw(t, func(c net.Conn) {
+		s := tls.Server(c, config)
+		_, _ = io.WriteString(s, "HTTP/1.1 302 "+evil[:3]+"\r\nLocation: /\x1b[2J"+strings.Repeat("a", 9999)+"\r\nContent-Length: 0\r\n\r\n")
+	})
+	report := run(t, f.config(t, address, nil))
+	text, err := json.Marshal(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !isSafeJSON(text) {
+		t.Errorf("control characters or too much in %.2000q", text)
+	}
+	v := report.TLS[1]
+	if len(v.AcceptableCAs) != maxNames || v.AcceptableCAsOmitted != 900 || v.AcceptableCAs[2] != `CN=\1B[2J\0D\0A\E2\80\AE2` {
+		t.Errorf("%d names, %d omitted, %q", len(v.AcceptableCAs), v.AcceptableCAsOmitted, v.AcceptableCAs)
+	}
+	if v.None.HTTP == nil || !strings.HasPrefix(v.None.HTTP.Location, `/\1B[2Jaaa`) || !strings.HasSuffix(v.None.HTTP.Location, "…") {
+		t.Errorf("%+v", v.None)
+	}
+	if got := report.Server.Chain[0].Subject; got != `CN=\1B[2J\0D\0A\E2\80\AE` {
+		t.Errorf("subject %s", got)
+	}
+	leaf.certificate.SerialNumber.Lsh(big.NewInt(1), 8000)
+	if got := viewCertificate(leaf.certificate).Serial; !got.IsZero() {
+		t.Errorf("serial %s", got)
+	}
+}
+
+// isSafeJSON also finds what encoding/json has escaped itself.
+func isSafeJSON(text []byte) bool {
+	return !strings.Contains(string(text), `\u00`) && !strings.Contains(string(text), "\u202e") && len(text) < 100_000
+}
+
+// TestMemory: an endless answer does not fill the memory.
+func TestMemory(t *testing.T) {
+	f := newFixture()
+	block := strings.Repeat("a", 1<<16)
+	address := serve(t, f.serverConfig(tls.RequestClientCert), func(w http.ResponseWriter, _ *http.Request) { drip(w, block, 0) })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	report := run(t, f.config(t, address, f.good))
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("%d MiB were allocated", used>>20)
+	}
+	if got := report.TLS[0].None.HTTP; got == nil || got.BodyOctets != maxBody || !got.BodyComplete {
+		t.Errorf("%+v", report.TLS[0].None)
+	}
+}
