@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -93,13 +94,18 @@ type timerView struct {
 
 // Text implements view.
 func (v *timerView) Text(p *ui.Printer) error {
-	return p.Printf("# crontab -e\n%s\n\n# ~/.config/systemd/user/mutual-crl.service\n%s\n# ~/.config/systemd/user/mutual-crl.timer\n%s", v.Cron, v.Service, v.Timer)
+	_, err := fmt.Fprintf(p, "# crontab -e\n%s\n\n# ~/.config/systemd/user/mutual-crl.service\n%s\n# ~/.config/systemd/user/mutual-crl.timer\n%s",
+		v.Cron, v.Service, v.Timer)
+	return err
 }
 
 func (r *run) printTimer() error {
 	dir, err := r.pkiDir()
 	if err != nil {
 		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return fmt.Errorf("finding the PKI: %w", err)
 	}
 	program, err := os.Executable()
 	if err != nil {

@@ -25,8 +25,6 @@ type party struct {
 	key  *ecdsa.PrivateKey
 }
 
-var serials = big.NewInt(1000)
-
 // newParty issues a certificate; a nil issuer makes it sign itself.
 func newParty(t testing.TB, issuer *party, template *x509.Certificate, change func(*x509.Certificate)) *party {
 	t.Helper()
@@ -44,8 +42,11 @@ func certify(t testing.TB, issuer *party, key *ecdsa.PrivateKey, template *x509.
 	if err != nil {
 		t.Fatal(err)
 	}
-	serials.Add(serials, big.NewInt(1))
-	template.SerialNumber = new(big.Int).Set(serials)
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = serial
 	template.SubjectKeyId = id
 	template.BasicConstraintsValid = true
 	if template.NotBefore.IsZero() {

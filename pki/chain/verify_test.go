@@ -140,7 +140,6 @@ func TestLeaf(t *testing.T) {
 // of a second, too.
 func TestLastSecond(t *testing.T) {
 	p := newPKI(t)
-	p.crls.AllowIncomplete = true
 	leaf := p.issuing.client("alice", func(c *x509.Certificate) { c.NotAfter = now })
 	for _, tt := range []struct {
 		at      time.Duration

@@ -3,6 +3,7 @@ package crl
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
@@ -145,7 +146,10 @@ func (l *List) serialAt(offset uint32) []byte {
 // far as its key usage says (RFC 5280, Section 6.3.3 (f)), and the signature
 // is its key's, not made with SHA-1 or MD5. It judges neither names nor times.
 func (l *List) CheckSignature(ca *x509.Certificate) error {
-	if ca.KeyUsage != 0 && ca.KeyUsage&x509.KeyUsageCRLSign == 0 {
+	hasUsage := slices.ContainsFunc(ca.Extensions, func(e pkix.Extension) bool {
+		return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 15})
+	})
+	if hasUsage && ca.KeyUsage&x509.KeyUsageCRLSign == 0 {
 		return errors.New("its key usage does not allow to sign revocation lists (no cRLSign)")
 	}
 	algorithm, err := signatureAlgorithm(l.algorithm)

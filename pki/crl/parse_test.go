@@ -131,6 +131,9 @@ func TestParseAccepts(t *testing.T) {
 		}},
 		{"only user certificates", func(p *parts) { p.extensions = [][]byte{ext(0x1c, critical, unhex("3003 8101ff"))} }},
 		{"distribution point", func(p *parts) { p.extensions = [][]byte{ext(0x1c, critical, unhex("3007 a005 a003 860161"))} }},
+		{"distribution point relative to the issuer", func(p *parts) {
+			p.extensions = [][]byte{ext(0x1c, critical, unhex("300e a00c a10a 3008 0603550403 0c0161"))}
+		}},
 		{"every string type", func(p *parts) {
 			p.issuer = tlv(0x30)
 			for tag, s := range map[byte]string{0x13: "A b*&", 0x16: "a@b", 0x12: "1 2", 0x14: "\xe4", 0x1e: "\x00a\x20\xac", 0x0c: "ä"} {

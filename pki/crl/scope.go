@@ -78,8 +78,9 @@ func ReadDistributionPointName(der []byte) (*DistributionPointName, error) {
 	in := cryptobyte.String(der)
 	name := new(DistributionPointName)
 	var content cryptobyte.String
+	full, relative := asn1.Tag(0).ContextSpecific().Constructed(), asn1.Tag(1).ContextSpecific().Constructed()
 	switch {
-	case in.ReadASN1(&content, asn1.Tag(0).ContextSpecific().Constructed()):
+	case in.PeekASN1Tag(full) && in.ReadASN1(&content, full):
 		for !content.Empty() {
 			var general cryptobyte.String
 			var tag asn1.Tag
@@ -88,7 +89,7 @@ func ReadDistributionPointName(der []byte) (*DistributionPointName, error) {
 			}
 			name.FullName = append(name.FullName, general)
 		}
-	case in.ReadASN1(&content, asn1.Tag(1).ContextSpecific().Constructed()):
+	case in.PeekASN1Tag(relative) && in.ReadASN1(&content, relative):
 		name.Relative = content
 	}
 	if !in.Empty() || len(name.FullName) == 0 && len(name.Relative) == 0 {
