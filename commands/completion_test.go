@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mutual/pki/pkitest/tools"
 )
 
 // offered gives what is offered for a line whose last word is being typed.
@@ -79,7 +81,7 @@ func TestCandidates(t *testing.T) {
 // frame_test.go as its mutual, or skips the test where there is no such shell.
 func shellCommand(t *testing.T, command ...string) *exec.Cmd {
 	t.Helper()
-	needTools(t, command[0])
+	tools.Need(t, command[0])
 	frame, err := exec.LookPath("frame")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"mutual/pki/pkitest/tools"
 )
 
 func page(t *testing.T) string {
@@ -44,7 +46,7 @@ func TestManPageIsWhole(t *testing.T) {
 }
 
 func TestManPageIsGoodRoff(t *testing.T) {
-	needTools(t, "groff")
+	tools.Need(t, "groff")
 	cmd := exec.Command("groff", "-man", "-ww", "-Tutf8", "-P-cbou")
 	cmd.Stdin = strings.NewReader(page(t))
 	var stdout, stderr strings.Builder

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"mutual/pki/pkitest/tools"
 )
 
 // varying is what differs from one run of the transcript to the next.
@@ -33,7 +35,7 @@ func settle(s string) string {
 // TestReadmeTranscript runs the README's console block in a fresh directory
 // and compares what it prints.
 func TestReadmeTranscript(t *testing.T) {
-	needTools(t, "openssl", "sh")
+	tools.Need(t, "openssl", "sh")
 	block := readmeBlock(t, "console")
 	dir, bin := t.TempDir(), t.TempDir()
 	self, err := os.Executable()

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"mutual/pki/pkitest/tools"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -222,40 +224,14 @@ func toolsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: tools PROGRAM…")
 	}
-	text := missingTools(args...)
+	text := tools.Missing(args...)
 	switch {
+	case testing.Short():
+		text = "not with -short: it drives " + strings.Join(args, ", ")
 	case text == "":
 		return
-	case ts.Getenv("MUTUAL_REQUIRE_TOOLS") == "1":
+	case tools.Required():
 		ts.Fatalf("%s", text)
 	}
 	ts.Value(theTest{}).(testscript.T).Skip(text)
-}
-
-// missingTools names the programs that are not installed, or gives "".
-func missingTools(names ...string) string {
-	var missing []string
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) == 0 {
-		return ""
-	}
-	return "missing programs: " + strings.Join(missing, ", ")
-}
-
-// needTools skips a test without the programs or, with
-// MUTUAL_REQUIRE_TOOLS=1, fails it.
-func needTools(t *testing.T, names ...string) {
-	t.Helper()
-	text := missingTools(names...)
-	switch {
-	case text == "":
-	case os.Getenv("MUTUAL_REQUIRE_TOOLS") == "1":
-		t.Fatal(text)
-	default:
-		t.Skip(text)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mutual/pki/bundle"
+	"mutual/pki/pkitest/tools"
 )
 
 // smallDisk names the directory on which the tests of a full and of a
@@ -24,13 +25,7 @@ func onSmallDisk(t *testing.T) string {
 	if dir := os.Getenv(smallDisk); dir != "" {
 		return dir
 	}
-	program, err := exec.LookPath("unshare")
-	if err != nil && os.Getenv("MUTUAL_REQUIRE_TOOLS") == "1" {
-		t.Fatal("unshare is missing, and MUTUAL_REQUIRE_TOOLS is set")
-	}
-	if err != nil {
-		t.Skip("unshare is missing")
-	}
+	program := tools.Need(t, "unshare")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"mutual/pki"
 	"mutual/pki/keys"
+	"mutual/pki/pkitest/tools"
 )
 
 var (
@@ -377,13 +378,7 @@ type chance struct{}
 func (chance) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestOpenSSLReadsOurs(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		if os.Getenv("MUTUAL_REQUIRE_TOOLS") == "1" {
-			t.Fatal("openssl is missing")
-		}
-		t.Skip("openssl is missing")
-	}
+	openssl := tools.Need(t, "openssl")
 	for _, name := range []string{"issuing-p256", "p384", "rsa2048", "ed25519"} {
 		t.Run(name, func(t *testing.T) {
 			key := fixtureKey(t, name)

@@ -12,25 +12,12 @@ import (
 	"testing"
 
 	"mutual/pki/keys"
+	"mutual/pki/pkitest/tools"
 )
-
-// requireTool skips the test if a program is missing, and fails it if every
-// program must be there.
-func requireTool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("MUTUAL_REQUIRE_TOOLS") == "1" {
-		t.Fatalf("%s is missing, and MUTUAL_REQUIRE_TOOLS is set", name)
-	}
-	if err != nil {
-		t.Skipf("%s is missing", name)
-	}
-	return path
-}
 
 func openssl(t *testing.T, arguments ...string) []byte {
 	t.Helper()
-	out, err := exec.Command(requireTool(t, "openssl"), arguments...).CombinedOutput()
+	out, err := exec.Command(tools.Need(t, "openssl"), arguments...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("openssl %s: %v\n%s", strings.Join(arguments, " "), err, out)
 	}
@@ -39,7 +26,7 @@ func openssl(t *testing.T, arguments ...string) []byte {
 
 // TestOpenSSLReads lets openssl open the encrypted keys that we write.
 func TestOpenSSLReads(t *testing.T) {
-	requireTool(t, "openssl")
+	tools.Need(t, "openssl")
 	for _, f := range fixtures {
 		t.Run(f.file, func(t *testing.T) {
 			der, err := keys.MarshalEncryptedPKCS8(fixture(t, f.file), passphrase)
@@ -66,7 +53,7 @@ func TestOpenSSLReads(t *testing.T) {
 
 // TestOpenSSLWrites opens what openssl encrypts, in every way that we read.
 func TestOpenSSLWrites(t *testing.T) {
-	requireTool(t, "openssl")
+	tools.Need(t, "openssl")
 	tests := []struct {
 		name    string
 		options string
@@ -116,7 +103,7 @@ func pkcs8ByOpenSSL(t *testing.T, in, options string) []byte {
 
 // TestOpenSSLTraditional reads the traditional forms that openssl writes.
 func TestOpenSSLTraditional(t *testing.T) {
-	requireTool(t, "openssl")
+	tools.Need(t, "openssl")
 	tests := []struct {
 		file, options, block string
 		parse                func([]byte) (crypto.Signer, error)

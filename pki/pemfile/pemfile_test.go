@@ -20,6 +20,7 @@ import (
 
 	"mutual/pki/keys"
 	"mutual/pki/pemfile"
+	"mutual/pki/pkitest/tools"
 )
 
 // samples holds one of everything that a file may hold.
@@ -334,13 +335,7 @@ func TestEncode(t *testing.T) {
 
 // TestOpenSSLKeys reads the PEM of openssl's older commands.
 func TestOpenSSLKeys(t *testing.T) {
-	program, err := exec.LookPath("openssl")
-	if err != nil && os.Getenv("MUTUAL_REQUIRE_TOOLS") == "1" {
-		t.Fatal("openssl is missing, and MUTUAL_REQUIRE_TOOLS is set")
-	}
-	if err != nil {
-		t.Skip("openssl is missing")
-	}
+	program := tools.Need(t, "openssl")
 	run := func(arguments ...string) []byte {
 		t.Helper()
 		return check[[]byte](t)(exec.Command(program, arguments...).Output())
@@ -349,7 +344,7 @@ func TestOpenSSLKeys(t *testing.T) {
 	check[crypto.Signer](t)(pemfile.Key(run("ecparam", "-name", "prime256v1", "-genkey"), nil))
 	check[crypto.Signer](t)(pemfile.Key(run("ec", "-in", in), nil))
 	check[crypto.Signer](t)(pemfile.Key(run("pkcs8", "-topk8", "-in", in, "-passout", "pass:secret"), []byte("secret")))
-	_, err = pemfile.Key(run("ec", "-in", in, "-aes256", "-passout", "pass:secret"), []byte("secret"))
+	_, err := pemfile.Key(run("ec", "-in", in, "-aes256", "-passout", "pass:secret"), []byte("secret"))
 	wantError(t, err, "traditional encrypted PEM")
 	_, err = pemfile.Key(run("genrsa", "-traditional", "-aes128", "-passout", "pass:secret", "2048"), []byte("secret"))
 	wantError(t, err, "traditional encrypted PEM")

@@ -179,21 +179,6 @@ func (f *fixture) write(t testing.TB, dir string) files {
 	}
 }
 
-// requireProgram finds a program, also where only root's path has it.
-func requireProgram(t testing.TB, name string) string {
-	t.Helper()
-	for _, try := range []string{name, "/usr/sbin/" + name} {
-		if path, err := exec.LookPath(try); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("MUTUAL_REQUIRE_TOOLS") == "1" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
-
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"mutual/pki/pkitest/tools"
 )
 
 const nginxConfig = `
@@ -35,7 +37,7 @@ http {
 // the test.
 func startNginx(t *testing.T, f *fixture, verify, rest string) (address string) {
 	t.Helper()
-	nginx := requireProgram(t, "nginx")
+	nginx := tools.Need(t, "nginx")
 	dir := t.TempDir()
 	files := f.write(t, dir)
 	address = freeAddress(t)

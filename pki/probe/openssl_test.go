@@ -3,13 +3,15 @@ package probe
 import (
 	"fmt"
 	"testing"
+
+	"mutual/pki/pkitest/tools"
 )
 
 // TestMatrixOpenSSL: with -Verify and without -verify_return_error any
 // certificate will do.
 func TestMatrixOpenSSL(t *testing.T) {
 	t.Parallel()
-	openssl := requireProgram(t, "openssl")
+	openssl := tools.Need(t, "openssl")
 	f := newFixture()
 	const required = `
 		1.2 requested yes, none rejected tlsHandshake a40
