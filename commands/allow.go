@@ -36,7 +36,7 @@ func runAllow(ctx context.Context, r *run, c *cli.Context) error {
 		names = append(names, name)
 	}
 	dryRun := c.Bool("dry-run")
-	return r.writing(ctx, func(p *store.PKI) error {
+	return r.acting(dryRun)(ctx, func(p *store.PKI) error {
 		o, err := p.Allow(ctx, names, dryRun)
 		if err != nil {
 			return err

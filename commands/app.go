@@ -28,6 +28,7 @@ func tree() []*cli.Command {
 		crlCommand(),
 		verifyCommand(),
 		listCommand(),
+		showCommand(),
 		treeCommand(),
 		statusCommand(),
 		logCommand(),

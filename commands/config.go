@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"strings"
 
@@ -69,18 +68,16 @@ func runConfig(ctx context.Context, r *run, c *cli.Context) error {
 		}
 		value = abs
 	}
+	if err := store.CheckSetting(key, value); err != nil {
+		return withHint(usage(err), "the settings are: "+strings.Join(store.SettingNames(), ", "))
+	}
 	return r.writing(ctx, func(p *store.PKI) error {
 		s, changed, err := p.Set(ctx, key, value)
 		if err != nil {
-			return usageUnlessState(err)
+			return err
 		}
 		if !changed {
 			r.note("%s was so already", key)
-		}
-		if key == "publish" {
-			if err := p.Publish(ctx); err != nil {
-				return err
-			}
 		}
 		return r.emitSettings(s, key)
 	})
@@ -97,12 +94,4 @@ func (r *run) emitSettings(s store.Settings, key string) error {
 		return withHint(usagef("there is no setting %q", key), "the settings are: "+strings.Join(store.SettingNames(), ", "))
 	}
 	return r.emit(v)
-}
-
-// usageUnlessState makes the error of a value that can never be wrong usage.
-func usageUnlessState(err error) error {
-	if errors.Is(err, store.ErrUnknownKey) || errors.Is(err, store.ErrBadValue) {
-		return withHint(usage(err), "the settings are: "+strings.Join(store.SettingNames(), ", "))
-	}
-	return err
 }

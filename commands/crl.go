@@ -50,8 +50,7 @@ func (v *refreshView) Text(p *ui.Printer) error {
 		if !l.Made {
 			word = ui.Muted.Of("kept")
 		}
-		_ = p.Line(word, ui.Plain.Of(fmt.Sprintf("  %s CA, number %s, %d entries, nextUpdate %s, %s",
-			l.Issuer, l.Number, l.Entries, when(l.NextUpdate), l.Files[0])))
+		_ = p.Line(word, ui.Plain.Of("  "+l.line()))
 	}
 	return p.Flush()
 }

@@ -37,6 +37,7 @@ func initCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "permit-uri", Usage: "let it sign only for URIs with `HOST` or .DOMAIN (repeatable)"},
 			&cli.StringSliceFlag{Name: "permit-ip", Usage: "let it sign only for addresses in `RANGE` (repeatable)"},
 			&cli.StringFlag{Name: "crl-url", Usage: "put `URL` into certificates as the place of the CRL (http only)"},
+			&cli.BoolFlag{Name: "encrypt", Usage: "encrypt the CA keys; without a source, the passphrase is asked for on the terminal"},
 			&cli.StringFlag{Name: "root-key-out", Usage: "write the root's key to `FILE` and not into the PKI"},
 		},
 		Passphrase: true,
@@ -107,7 +108,7 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.passphraseGiven() {
+	if c.Bool("encrypt") || r.passphraseGiven() {
 		if req.Passphrase, err = r.newPassphrase(ctx); err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 	warnEd25519(r, req.KeyType)
 	p, err := store.Init(ctx, dir, req, r.storeOptions(ctx))
 	if err != nil {
-		return err
+		return usageIfRequest(err)
 	}
 	defer func() { _ = p.Close() }() // everything is durable
 	v, err := newInitView(ctx, r, p, req)
@@ -201,6 +202,9 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 	lists, err := p.CRLs(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if issuing.NotAfter.Equal(root.NotAfter) {
+		r.note("the issuing CA's lifetime was clipped to %s by the end of the root", when(issuing.NotAfter))
 	}
 	encrypted := len(req.Passphrase) > 0
 	v := &initView{

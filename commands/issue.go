@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -291,17 +290,32 @@ func (r *run) issueToStdout(ctx context.Context, p *store.PKI, req store.IssueRe
 	case r.env.Stdout.Terminal && keyPEM != nil:
 		return failf("redirect it to a file or a program, or name a directory with --out", "refusing to write a key to a terminal")
 	}
+	if err := r.write(keyPEM); err != nil { // nothing is issued for a key that is lost
+		return err
+	}
 	issued, err := p.Issue(ctx, req)
 	if err != nil {
 		return usageIfRequest(err)
 	}
 	r.newIssueView(req, issued)
-	_, err = io.WriteString(r.out, string(keyPEM)+string(pemfile.EncodeCertificates(issued.Chain...)))
-	return err
+	return r.write(pemfile.EncodeCertificates(issued.Chain...))
+}
+
+func (r *run) write(data []byte) error {
+	if _, err := r.out.Write(data); err != nil {
+		return err
+	}
+	if err := r.out.Flush(); err != nil {
+		return fmt.Errorf("writing to standard output: %w", err)
+	}
+	return nil
 }
 
 func (r *run) newIssueView(req store.IssueRequest, issued *store.Issued) *issueView {
 	cert := issued.Certificate
+	if req.Kind != pki.KindServer && len(issued.Chain[1].PermittedDNSDomains) > 0 && len(cert.DNSNames) == 0 {
+		r.warn("Java refuses this certificate: its CA is bound to DNS names, and it has none; give it one with --dns")
+	}
 	if issued.Clipped != "" {
 		r.note("the lifetime was clipped to %s by %s", when(cert.NotAfter), issued.Clipped)
 	}

@@ -50,7 +50,10 @@ func runLog(ctx context.Context, r *run, c *cli.Context) error {
 		}
 		kept = &h
 	}
-	return r.withPKI(ctx, func(p *store.PKI) error {
+	if follow {
+		return r.withPKI(ctx, func(p *store.PKI) error { return r.followLog(ctx, p) })
+	}
+	return r.reading(ctx, func(p *store.PKI) error {
 		switch {
 		case verify:
 			return r.verifyLog(ctx, p, kept)
@@ -60,8 +63,6 @@ func runLog(ctx context.Context, r *run, c *cli.Context) error {
 				return err
 			}
 			return r.emit(headView(h))
-		case follow:
-			return r.followLog(ctx, p)
 		}
 		return r.printLog(ctx, p)
 	})

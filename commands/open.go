@@ -6,6 +6,8 @@ import (
 	"os/user"
 	"strconv"
 
+	"mutual/pki/authority"
+	"mutual/pki/keys"
 	"mutual/pki/store"
 )
 
@@ -132,8 +134,13 @@ func storeRules() []rule {
 		{match: is(store.ErrWrongOwner), hint: "run it as the owner: sudo -u OWNER mutual …"},
 		{match: is(store.ErrNameTaken), hint: "use the name as it is written already, or another one"},
 		{match: is(store.ErrRevokedCA), hint: "create a new PKI; what this one signs nobody accepts any more"},
+		{match: is(authority.ErrIssuerExpired), hint: "what it would sign nobody would accept: create a new PKI, and let servers trust both for a while"},
+		{match: is(authority.ErrKeyMismatch), hint: "put the right key back from a backup"},
+		{match: is(keys.ErrPassphrase), hint: "nothing was changed: try again with the right passphrase"},
 		{match: is(store.ErrIsCA), hint: "revoking an issuing CA takes out everything it has issued; if that is meant: --ca"},
-		{match: is(store.ErrNoKey), hint: "name the file of the root's key with --root-key FILE"},
+		{match: is(store.ErrNoKey), hint: "the root's key is named with --root-key FILE; the issuing CA's belongs into the PKI: put it back from a backup"},
+		{match: is(store.ErrNotHeld), hint: "the name can have new certificates: mutual allow NAME"},
+		{match: is(store.ErrHeld), hint: "end the hold with: mutual unhold NAME"},
 		{match: as[*store.ClockError], hint: "set the clock right; if it is right now and was wrong before: mutual crl refresh --accept-clock"},
 		{match: as[*store.AmbiguousError], hint: "say which: name: serial: sha256: sha1: or file: in front"},
 	}

@@ -83,7 +83,7 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 		return withHint(usagef("%q needs WHAT, --name GLOB or --label TEXT", c.Command.HelpName), "list what there is with: mutual list")
 	}
 	dryRun := c.Bool("dry-run")
-	return r.writing(ctx, func(p *store.PKI) error {
+	return r.acting(dryRun)(ctx, func(p *store.PKI) error {
 		s, err := r.selection(ctx, c, p)
 		if err != nil {
 			return err
@@ -95,11 +95,30 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 		if emitErr := r.emit(r.newOutcomeView(act, o, dryRun)); emitErr != nil {
 			return emitErr
 		}
-		if late, ok := errors.AsType[*store.OverdueError](err); ok {
-			return unsure(late, "when the key or passphrase is at hand: mutual crl refresh")
-		}
-		return err
+		return unsureIfOverdue(err)
 	})
+}
+
+// acting is how an act opens the PKI: a dry run writes nothing on the side
+// either.
+func (r *run) acting(dryRun bool) func(context.Context, func(*store.PKI) error) error {
+	if dryRun {
+		return r.reading
+	}
+	return r.writing
+}
+
+// unsureIfOverdue ends a command whose act is in force, but not in the CRL,
+// with 4.
+func unsureIfOverdue(err error) error {
+	late, ok := errors.AsType[*store.OverdueError](err)
+	switch {
+	case !ok:
+		return err
+	case as[*store.ClockError](late):
+		return unsure(late, findRule(late).hint)
+	}
+	return unsure(late, "when the key or passphrase is at hand: mutual crl refresh")
 }
 
 func (r *run) selection(ctx context.Context, c *cli.Context, p *store.PKI) (store.Selection, error) {
@@ -161,14 +180,20 @@ func (r *run) newOutcomeView(act string, o *store.Outcome, dryRun bool) *outcome
 func (v *outcomeView) past(changed bool) string {
 	done := map[string]string{"revoke": "revoked", "hold": "held", "unhold": "released", "allow": "allowed"}[v.Act]
 	switch {
-	case changed && v.DryRun:
-		return "would be " + done
 	case changed:
-		return done
+		return v.would(done)
 	case v.Act == "unhold":
 		return "was not held"
 	}
 	return "was " + done + " already"
+}
+
+// would marks what a dry run only looks at.
+func (v *outcomeView) would(done string) string {
+	if v.DryRun {
+		return "would be " + done
+	}
+	return done
 }
 
 // Text implements view.
@@ -188,18 +213,17 @@ func (v *outcomeView) Text(p *ui.Printer) error {
 		_ = p.Line(style.Of(v.past(c.Changed)), ui.Plain.Of("  "), ui.Name.Of(c.Name), ui.Plain.Of("  "+line))
 	}
 	for _, n := range v.Blocked {
-		_ = p.Line(ui.Revoked.Of("blocked"), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  no certificate is issued for it any more"))
+		_ = p.Line(ui.Revoked.Of(v.would("blocked")), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  no certificate is issued for it any more"))
 	}
 	for _, n := range v.Allowed {
-		_ = p.Line(ui.Valid.Of("allowed"), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  certificates can be issued for it again"))
+		_ = p.Line(ui.Valid.Of(v.would("allowed")), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  certificates can be issued for it again"))
 	}
 	if v.changed+len(v.Blocked)+len(v.Allowed) == 0 {
 		return p.Line(ui.Muted.Of("nothing changed"))
 	}
 	for _, l := range v.CRLs {
 		if l.Made {
-			_ = p.Line(ui.Heading.Of("CRL"), ui.Plain.Of(fmt.Sprintf("  %s CA, number %s, %d entries, nextUpdate %s, %s",
-				l.Issuer, l.Number, l.Entries, when(l.NextUpdate), l.Files[0])))
+			_ = p.Line(ui.Heading.Of("CRL"), ui.Plain.Of("  "+l.line()))
 		}
 	}
 	return nil

@@ -3,11 +3,11 @@ package commands
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"mutual/commands/ui"
-	"mutual/pki"
 	"mutual/pki/store"
 )
 
@@ -51,47 +51,18 @@ func (v *treeView) node() ui.Node {
 
 func runTree(ctx context.Context, r *run, _ *cli.Context) error {
 	return r.reading(ctx, func(p *store.PKI) error {
-		var root *treeView
-		issuers := map[string]*treeView{}
-		var leaves []store.Certificate
-		err := p.List(ctx, store.Filter{All: true}, func(c store.Certificate) error {
-			switch {
-			case c.Kind == pki.KindRoot:
-				root = &treeView{certificateView: newCertificateView(c, r.now())}
-			case c.Kind == pki.KindIssuing, r.now().Before(c.NotAfter):
-				leaves = append(leaves, c)
-			}
-			return nil
-		})
+		root, err := p.Tree(ctx)
 		if err != nil {
 			return err
 		}
-		if root == nil {
-			return fmt.Errorf("%w: it holds no root", store.ErrDamaged)
-		}
-		for _, role := range []pki.Kind{pki.KindRoot, pki.KindIssuing} {
-			cert, err := p.CACertificate(ctx, role)
-			if err != nil {
-				return err
-			}
-			if role == pki.KindRoot {
-				issuers[string(cert.SubjectKeyId)] = root
-				continue
-			}
-			v := &treeView{}
-			issuers[string(cert.SubjectKeyId)] = v
-			for _, c := range leaves {
-				if c.Fingerprint == pki.FingerprintOf(cert.Raw) {
-					v.certificateView = newCertificateView(c, r.now())
-				}
-			}
-			root.Issued = append(root.Issued, v)
-		}
-		for _, c := range leaves {
-			if parent := issuers[string(c.IssuerKeyID)]; parent != nil && !c.Kind.IsCA() {
-				parent.Issued = append(parent.Issued, &treeView{certificateView: newCertificateView(c, r.now())})
-			}
-		}
-		return r.emit(root)
+		return r.emit(newTreeView(root, r.now()))
 	})
+}
+
+func newTreeView(b *store.Branch, now time.Time) *treeView {
+	v := &treeView{certificateView: newCertificateView(b.Certificate, now)}
+	for _, issued := range b.Issued {
+		v.Issued = append(v.Issued, newTreeView(issued, now))
+	}
+	return v
 }

@@ -3,6 +3,7 @@ package commands
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"mutual/commands/ui"
@@ -104,13 +105,23 @@ func newCRLViews(lists []store.Published, now time.Time) []crlView {
 	return views
 }
 
+// size says how many entries there are.
+func (v crlView) size() string {
+	if v.Entries == 1 {
+		return "1 entry"
+	}
+	return strconv.Itoa(v.Entries) + " entries"
+}
+
+// line says in one line which list it is and where.
+func (v crlView) line() string {
+	return fmt.Sprintf("%s CA, number %s, %s, nextUpdate %s, %s", v.Issuer, v.Number, v.size(), when(v.NextUpdate), v.Files[0])
+}
+
 // span says where a list stands.
 func (v crlView) span(now time.Time) ui.Span {
 	life := v.NextUpdate.Sub(v.ThisUpdate)
-	text := fmt.Sprintf("%d entries, nextUpdate %s (%d days)", v.Entries, when(v.NextUpdate), v.DaysLeft)
-	if v.Entries == 1 {
-		text = fmt.Sprintf("1 entry, nextUpdate %s (%d days)", when(v.NextUpdate), v.DaysLeft)
-	}
+	text := fmt.Sprintf("%s, nextUpdate %s (%d days)", v.size(), when(v.NextUpdate), v.DaysLeft)
 	switch {
 	case !now.Before(v.NextUpdate):
 		return ui.Revoked.Of(text + ", EXPIRED")

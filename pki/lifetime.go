@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Lifetime is how long something is valid: calendar years and months, and a
-// span of time. The zero value is no lifetime.
+// Lifetime is how long something is valid: calendar years and months, days,
+// and a span of time. The zero value is no lifetime.
 type Lifetime struct {
-	text          string
-	years, months int
-	span          time.Duration
+	text                string
+	years, months, days int
+	span                time.Duration
 }
 
 // maxLifetimeYears keeps every notAfter in the four-digit years that
@@ -30,8 +30,8 @@ type lifetimeUnit struct {
 var lifetimeUnits = []lifetimeUnit{
 	{"y", func(l *Lifetime, n int64) { l.years = int(n) }},
 	{"mo", func(l *Lifetime, n int64) { l.months = int(n) }},
-	{"w", func(l *Lifetime, n int64) { l.span += time.Duration(n) * 7 * 24 * time.Hour }},
-	{"d", func(l *Lifetime, n int64) { l.span += time.Duration(n) * 24 * time.Hour }},
+	{"w", func(l *Lifetime, n int64) { l.days += 7 * int(n) }},
+	{"d", func(l *Lifetime, n int64) { l.days += int(n) }},
 	{"h", func(l *Lifetime, n int64) { l.span += time.Duration(n) * time.Hour }},
 	{"m", func(l *Lifetime, n int64) { l.span += time.Duration(n) * time.Minute }},
 	{"s", func(l *Lifetime, n int64) { l.span += time.Duration(n) * time.Second }},
@@ -47,7 +47,8 @@ func ParseLifetime(s string) (Lifetime, error) {
 	rest, next := s, 0
 	for rest != "" {
 		digits := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-		// Six digits keep every unit below the range of time.Duration.
+		// Six digits of hours, minutes and seconds are less than 116 years, and
+		// time.Duration ends at 292; days, which would not fit, are counted.
 		if digits <= 0 || digits > 6 {
 			return Lifetime{}, fmt.Errorf("%q is no lifetime: %w", s, errLifetimeForm)
 		}
@@ -66,7 +67,7 @@ func ParseLifetime(s string) (Lifetime, error) {
 	if l.IsZero() {
 		return Lifetime{}, fmt.Errorf("the lifetime %q is not longer than nothing: %w", s, errLifetimeForm)
 	}
-	if l.years+l.months/12+int(l.span/(365*24*time.Hour)) > maxLifetimeYears {
+	if l.years+l.months/12+l.days/365+int(l.span/(365*24*time.Hour)) > maxLifetimeYears {
 		return Lifetime{}, fmt.Errorf("the lifetime %q is over %d years", s, maxLifetimeYears)
 	}
 	return l, nil
@@ -87,7 +88,7 @@ func unitIndex(rest string, from int) int {
 }
 
 // IsZero reports whether l is no lifetime.
-func (l Lifetime) IsZero() bool { return l.years == 0 && l.months == 0 && l.span == 0 }
+func (l Lifetime) IsZero() bool { return l.years == 0 && l.months == 0 && l.days == 0 && l.span == 0 }
 
 // String gives the lifetime as it was written.
 func (l Lifetime) String() string { return l.text }
@@ -95,12 +96,12 @@ func (l Lifetime) String() string { return l.text }
 // From gives the end of the lifetime that begins at t, in UTC. A month that
 // has no such day ends on its last: 31 January and one month is 28 February.
 func (l Lifetime) From(t time.Time) time.Time {
-	return addMonths(t.UTC(), 12*l.years+l.months).Add(l.span)
+	return addMonths(t.UTC(), 12*l.years+l.months).AddDate(0, 0, l.days).Add(l.span)
 }
 
 // Before gives the beginning of the lifetime that ends at t, in UTC.
 func (l Lifetime) Before(t time.Time) time.Time {
-	return addMonths(t.UTC(), -12*l.years-l.months).Add(-l.span)
+	return addMonths(t.UTC(), -12*l.years-l.months).AddDate(0, 0, -l.days).Add(-l.span)
 }
 
 func addMonths(t time.Time, n int) time.Time {

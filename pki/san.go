@@ -157,6 +157,9 @@ func ParseDNS(name string) (string, error) {
 
 // checkHost checks letters, digits and hyphens (RFC 1123, Section 2.1).
 func checkHost(host string) error {
+	if len(host) > MaxServerName {
+		return errors.New("it is longer than 253 characters")
+	}
 	labels := strings.Split(host, ".")
 	for _, label := range labels {
 		if label == "" || len(label) > 63 {

@@ -42,10 +42,13 @@ func SerialFromOctets(der []byte) (Serial, error) {
 // ParseSerialHex reads a serial in hexadecimal: either case, with or without
 // colons and a leading 0x.
 func ParseSerialHex(s string) (Serial, error) {
-	digits := strings.TrimPrefix(strings.TrimPrefix(s, "0x"), "0X")
+	digits, ok := strings.CutPrefix(s, "0x")
+	if !ok {
+		digits = strings.TrimPrefix(s, "0X")
+	}
 	if strings.Contains(digits, ":") {
-		for _, octet := range strings.Split(digits, ":") {
-			if len(octet) == 0 || len(octet) > 2 {
+		for i, octet := range strings.Split(digits, ":") {
+			if len(octet) != 2 && (i > 0 || len(octet) != 1) {
 				return Serial{}, fmt.Errorf("%q is not a serial number in hexadecimal", s)
 			}
 		}

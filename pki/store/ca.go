@@ -99,8 +99,8 @@ func (p *PKI) CACertificate(ctx context.Context, role pki.Kind) (*x509.Certifica
 	return r.cert, err
 }
 
-func (p *PKI) issuingCertificates(ctx context.Context) ([]*x509.Certificate, error) {
-	rows, err := caRows(ctx, p.db)
+func issuingCertificates(ctx context.Context, q querier) ([]*x509.Certificate, error) {
+	rows, err := caRows(ctx, q)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,9 @@ func Init(ctx context.Context, dir string, req InitRequest, opts Options) (*PKI,
 	if err := checkInit(dir, req.RootKeyOut); err != nil {
 		return nil, err
 	}
+	if err := checkPublishDir(req.Settings.Publish); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return nil, fmt.Errorf("creating the PKI: %w", err)
 	}
@@ -52,16 +55,12 @@ func Init(ctx context.Context, dir string, req InitRequest, opts Options) (*PKI,
 	defer func() { _ = os.RemoveAll(made) }() // after the rename it is not there
 	n := initialiser{dir: made, req: req, opts: opts}
 	if err := n.run(ctx); err != nil {
-		return nil, err
+		return nil, n.discard(err)
 	}
 	if err := n.moveTo(dir); err != nil {
-		return nil, err
+		return nil, n.discard(err)
 	}
-	p, err := Open(ctx, dir, opts)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.publishCopy(ctx)
+	return Open(ctx, dir, opts)
 }
 
 // checkInit looks, before any key is made, whether the places are free.
@@ -96,7 +95,15 @@ type initialiser struct {
 	req           InitRequest
 	opts          Options
 	root, issuing *authority.CA
-	rootKeyPEM    []byte
+	rootKey       *durable.Staged // beside its place where that is elsewhere, else nil
+}
+
+// discard gives up the root's key of a PKI that does not come to be.
+func (n *initialiser) discard(why error) error {
+	if n.rootKey != nil {
+		_ = n.rootKey.Discard() // the first error is the one to report
+	}
+	return why
 }
 
 func (n *initialiser) run(ctx context.Context) error {
@@ -119,17 +126,23 @@ func (n *initialiser) run(ctx context.Context) error {
 	if err := p.update(ctx, nil, func(t *Tx) error { return n.record(t, rootKey, issuingKey) }); err != nil {
 		return err
 	}
-	if _, err := p.publish(ctx, publishRequest{force: true, cas: map[pki.Kind]*authority.CA{pki.KindRoot: n.root, pki.KindIssuing: n.issuing}}); err != nil {
+	if _, err := p.publish(ctx, publishRequest{force: true, private: true, cas: map[pki.Kind]*authority.CA{pki.KindRoot: n.root, pki.KindIssuing: n.issuing}}); err != nil {
 		return err
 	}
 	if err := p.writeCertificates(p.dir, 0o644); err != nil {
 		return err
 	}
+	if n.req.Settings.Publish != "" {
+		if err := p.copyTo(n.req.Settings.Publish); err != nil {
+			return err
+		}
+	}
 	return p.Close()
 }
 
-func (n *initialiser) writeKeys(rootKey, issuingKey crypto.Signer) (err error) {
-	if n.rootKeyPEM, err = encodeKey(rootKey, n.req.Passphrase); err != nil {
+func (n *initialiser) writeKeys(rootKey, issuingKey crypto.Signer) error {
+	rootPEM, err := encodeKey(rootKey, n.req.Passphrase)
+	if err != nil {
 		return fmt.Errorf("encoding the root's key: %w", err)
 	}
 	issuingPEM, err := encodeKey(issuingKey, n.req.Passphrase)
@@ -137,9 +150,12 @@ func (n *initialiser) writeKeys(rootKey, issuingKey crypto.Signer) (err error) {
 		return fmt.Errorf("encoding the issuing CA's key: %w", err)
 	}
 	if n.req.RootKeyOut == "" {
-		if err := durable.WriteFile(filepath.Join(n.dir, keyFile(pki.KindRoot)), n.rootKeyPEM, 0o600); err != nil {
-			return err
-		}
+		err = durable.WriteFile(filepath.Join(n.dir, keyFile(pki.KindRoot)), rootPEM, 0o600)
+	} else if n.rootKey, err = durable.Stage(n.req.RootKeyOut, rootPEM, 0o600); err != nil {
+		err = fmt.Errorf("writing the root's key: %w", err)
+	}
+	if err != nil {
+		return err
 	}
 	if err := os.Mkdir(filepath.Join(n.dir, crlDir), 0o755); err != nil {
 		return fmt.Errorf("creating the PKI: %w", err)
@@ -246,18 +262,13 @@ const MaxCAName = 64 - len(" TEST Issuing CA 01234567")
 // moveTo gives the PKI its place. The root's key that goes elsewhere is out
 // before, so that no crash can lose it.
 func (n *initialiser) moveTo(dir string) error {
-	if n.req.RootKeyOut != "" {
-		staged, err := durable.Stage(n.req.RootKeyOut, n.rootKeyPEM, 0o600)
-		if err != nil {
-			return fmt.Errorf("writing the root's key: %w", err)
-		}
-		if err := staged.Create(); err != nil {
-			_ = staged.Discard() // the first error is the one to report
+	if n.rootKey != nil {
+		if err := n.rootKey.Create(); err != nil {
 			return fmt.Errorf("writing the root's key: %w", err)
 		}
 	}
 	if err := replaceEmptyDir(n.dir, dir); err != nil {
-		if n.req.RootKeyOut != "" {
+		if n.rootKey != nil {
 			_ = os.Remove(n.req.RootKeyOut) // the key of a PKI that does not exist
 		}
 		if errors.Is(err, fs.ErrExist) {

@@ -36,10 +36,7 @@ type Issued struct {
 // certificate nor a place in the inventory, so that nothing is created for a
 // request that will be refused: the name, its state, and the issuing CA.
 func (p *PKI) CheckIssue(ctx context.Context, kind pki.Kind, name pki.Name) error {
-	if _, err := p.Issuing(ctx); err != nil {
-		return err
-	}
-	if err := p.checkIssuingNotRevoked(ctx); err != nil {
+	if _, err := p.issuingInForce(ctx); err != nil {
 		return err
 	}
 	id, err := p.identityNamed(ctx, name)
@@ -61,11 +58,8 @@ func (p *PKI) CheckIssue(ctx context.Context, kind pki.Kind, name pki.Name) erro
 // Issue signs a certificate and remembers it: it is durable when Issue
 // returns.
 func (p *PKI) Issue(ctx context.Context, req IssueRequest) (*Issued, error) {
-	ca, err := p.Issuing(ctx)
+	ca, err := p.issuingInForce(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := p.checkIssuingNotRevoked(ctx); err != nil {
 		return nil, err
 	}
 	settings, err := p.Settings(ctx)
@@ -121,8 +115,19 @@ func (req IssueRequest) profile(settings Settings, issuer *x509.Certificate, p *
 	}, nil
 }
 
-// checkIssuingNotRevoked: a revoked CA signs nothing that anybody would
-// accept.
+// issuingInForce gives the issuing CA with its key where what it signs would be
+// accepted: it has neither expired nor been revoked.
+func (p *PKI) issuingInForce(ctx context.Context) (*authority.CA, error) {
+	ca, err := p.Issuing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := ca.CheckValid(p.now()); err != nil {
+		return nil, err
+	}
+	return ca, p.checkIssuingNotRevoked(ctx)
+}
+
 func (p *PKI) checkIssuingNotRevoked(ctx context.Context) error {
 	var n int
 	err := p.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate

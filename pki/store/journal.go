@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -62,8 +63,17 @@ func ParseHead(s string) (Head, error) {
 	return Head{Number: n, Hash: strings.ToLower(hash)}, nil
 }
 
-// signingActs always sign the head that they leave.
-var signingActs = map[string]bool{"init": true, "issue": true, "crl": true}
+// mustSign reports whether the act of a line always signs the head that it
+// leaves: it has used the issuing CA's key. The root's CRL is made without.
+func (e Entry) mustSign() bool {
+	switch e.Act {
+	case "init", "issue":
+		return true
+	case "crl":
+		return e.Subject == string(pki.KindIssuing)
+	}
+	return false
+}
 
 // headMessage is what the issuing key signs of a head.
 func headMessage(number int64, hash []byte) []byte {
@@ -131,7 +141,7 @@ func (p *PKI) Head(ctx context.Context) (Head, error) {
 
 // Journal calls each with every line from the given number on, in order.
 func (p *PKI) Journal(ctx context.Context, from int64, each func(Line) error) error {
-	return p.scanJournal(ctx, from, func(number int64, line, hash, signature []byte) error {
+	return scanJournal(ctx, p.db, from, func(number int64, line, hash, signature []byte) error {
 		l := Line{Hash: hex.EncodeToString(hash), Signed: signature != nil}
 		if err := json.Unmarshal(line, &l.Entry); err != nil {
 			return fmt.Errorf("reading line %d of the journal: %w", number, err)
@@ -140,8 +150,8 @@ func (p *PKI) Journal(ctx context.Context, from int64, each func(Line) error) er
 	})
 }
 
-func (p *PKI) scanJournal(ctx context.Context, from int64, each func(number int64, line, hash, signature []byte) error) error {
-	rows, err := p.db.QueryContext(ctx, `SELECT number, line, hash, signature FROM journal WHERE number >= $1 ORDER BY number`, from)
+func scanJournal(ctx context.Context, q querier, from int64, each func(number int64, line, hash, signature []byte) error) error {
+	rows, err := q.QueryContext(ctx, `SELECT number, line, hash, signature FROM journal WHERE number >= $1 ORDER BY number`, from)
 	if err != nil {
 		return wrap("reading the journal", err)
 	}
@@ -172,9 +182,15 @@ func (e *ChainError) Error() string {
 // VerifyJournal recomputes the chain, checks every signature, and holds the
 // journal against the inventory and, where given, against a head that was kept
 // elsewhere. It gives the newest head and how many lines are signed; a
-// *ChainError says where it does not hold.
+// *ChainError says where it does not hold. All of it is read at one moment:
+// others may go on writing.
 func (p *PKI) VerifyJournal(ctx context.Context, kept *Head) (head Head, signed int, err error) {
-	issuing, err := p.issuingCertificates(ctx)
+	tx, err := p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return Head{}, 0, wrap("reading the journal", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	issuing, err := issuingCertificates(ctx, tx)
 	if err != nil {
 		return Head{}, 0, err
 	}
@@ -182,14 +198,14 @@ func (p *PKI) VerifyJournal(ctx context.Context, kept *Head) (head Head, signed 
 	for _, c := range issuing {
 		v.public = append(v.public, c.PublicKey)
 	}
-	if err := p.scanJournal(ctx, 1, v.line); err != nil {
+	if err := scanJournal(ctx, tx, 1, v.line); err != nil {
 		return Head{}, 0, err
 	}
 	head = Head{Number: v.number, Hash: hex.EncodeToString(v.previous)}
 	if kept != nil && kept.Number > v.number {
 		return head, v.signed, &ChainError{v.number, fmt.Sprintf("it ends here, and the head that was kept is line %d", kept.Number)}
 	}
-	return head, v.signed, p.checkJournalEnd(ctx, v.number)
+	return head, v.signed, checkJournalEnd(ctx, tx, v.number)
 }
 
 type journalVerifier struct {
@@ -217,7 +233,7 @@ func (v *journalVerifier) line(number int64, line, hash, signature []byte) error
 		return &ChainError{number, "it is not the line whose head was kept"}
 	}
 	if signature == nil {
-		if signingActs[e.Act] {
+		if e.mustSign() {
 			return &ChainError{number, "the signature that " + e.Act + " leaves is missing"}
 		}
 		return nil
@@ -233,7 +249,7 @@ func (v *journalVerifier) line(number int64, line, hash, signature []byte) error
 
 // checkJournalEnd looks for what a journal that was cut would no longer have:
 // the lines of certificates, CRLs and changes that the database holds.
-func (p *PKI) checkJournalEnd(ctx context.Context, last int64) error {
+func checkJournalEnd(ctx context.Context, q querier, last int64) error {
 	for _, of := range []struct{ what, query string }{
 		{"a certificate", `SELECT COALESCE(MAX(journal), 0) FROM certificate`},
 		{"a CRL", `SELECT COALESCE(MAX(journal), 0) FROM crl`},
@@ -241,7 +257,7 @@ func (p *PKI) checkJournalEnd(ctx context.Context, last int64) error {
 		{"the last act", `SELECT value FROM counters WHERE name = 'journal'`},
 	} {
 		var number int64
-		if err := p.db.QueryRowContext(ctx, of.query).Scan(&number); err != nil {
+		if err := q.QueryRowContext(ctx, of.query).Scan(&number); err != nil {
 			return wrap("checking the end of the journal", err)
 		}
 		if number > last {

@@ -1,23 +1,18 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"mutual/pki"
 	"mutual/pki/authority"
 	"mutual/pki/crl"
-	"mutual/pki/internal/durable"
-	"mutual/pki/pemfile"
 )
 
 // Published is the newest CRL of a CA.
@@ -30,11 +25,13 @@ type Published struct {
 	Files      []string // where it lies: DER, PEM
 	Made       bool     // by this act
 	Overdue    bool     // it lacks what has been revoked or released since
+	InPlace    bool     // its files are there, and so is its copy where it is published
 	Skipped    error    // why no new one could be made; nil: made, or none is due
 
+	ca     int64
 	epoch  int64
 	sha256 []byte
-	der    []byte
+	der    []byte // as it was signed; empty where only the file has it
 }
 
 // Due gives the times from which a list should be replaced, and from which its
@@ -50,6 +47,7 @@ type publishRequest struct {
 	only        pki.Kind // empty: both
 	rootKey     string   // file of a root's key that lies elsewhere
 	acceptClock bool
+	private     bool                       // not into the directory that servers read
 	cas         map[pki.Kind]*authority.CA // whose keys are at hand
 }
 
@@ -77,23 +75,24 @@ func (p *PKI) Refresh(ctx context.Context, req RefreshRequest) ([]Published, err
 	return lists, nil
 }
 
-// Upkeep makes the lists that are past half of their life, overdue or missing,
-// and says for each what it could not do.
+// Upkeep makes the lists that are past half of their life or overdue, writes
+// the files that are missing or of an older list, and says for each what it
+// could not do.
 func (p *PKI) Upkeep(ctx context.Context) ([]Published, error) {
 	lists, err := p.CRLs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range lists {
-		if p.due(l) {
+		if p.due(l) || !l.InPlace {
 			return p.publish(ctx, publishRequest{})
 		}
 	}
 	return lists, nil
 }
 
-// publishAct publishes what an act changed. What could not be made is an
-// *OverdueError.
+// publishAct publishes what an act changed. A list with it that could not be
+// made is an *OverdueError.
 func (p *PKI) publishAct(ctx context.Context, o *Outcome) error {
 	lists, err := p.publish(ctx, publishRequest{})
 	if err != nil {
@@ -101,50 +100,67 @@ func (p *PKI) publishAct(ctx context.Context, o *Outcome) error {
 	}
 	o.CRLs = lists
 	for _, l := range lists {
-		if l.Overdue {
+		if l.Overdue && slices.Contains(o.issuers, l.ca) {
 			return &OverdueError{Err: l.Skipped}
 		}
 	}
 	return nil
 }
 
-// due reports whether a list must be made: it lacks something, its files are
-// not there, or half of its life is over.
+// due reports whether a list must be made: there is none, it lacks something,
+// or half of its life is over.
 func (p *PKI) due(l Published) bool {
 	refresh, _ := l.Due()
-	return l.Number == nil || l.Overdue || p.now().After(refresh) || !p.filesStand(l)
+	return l.Number == nil || l.Overdue || p.now().After(refresh)
 }
 
-// filesStand reports whether the list in the directory is the database's.
-func (p *PKI) filesStand(l Published) bool {
-	f, err := os.Open(p.Path(crlPath(l.Issuer, "crl")))
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }() // only read
-	number, err := crl.PeekNumber(f)
-	return err == nil && l.Number != nil && number.Cmp(l.Number) == 0
+// Publish writes the files of the lists and the directory that servers read
+// again, and makes the lists that are due.
+func (p *PKI) Publish(ctx context.Context) error {
+	_, err := p.publish(ctx, publishRequest{})
+	return err
 }
 
 // publish makes the lists that are due, while nobody else does: who waits here
 // and then finds that a list with its revocation is out makes no other.
 func (p *PKI) publish(ctx context.Context, req publishRequest) ([]Published, error) {
-	if err := checkOwner(p.dir); err != nil {
-		return nil, err
-	}
-	release, err := p.queue(ctx, publishLock, "another process that publishes the CRL")
+	release, err := p.queueToPublish(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	lists, err := p.makeLists(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := p.Settings(ctx)
+	if err != nil || settings.Publish == "" || req.private {
+		return lists, err
+	}
+	return lists, p.copyTo(settings.Publish)
+}
+
+func (p *PKI) queueToPublish(ctx context.Context) (release func(), err error) {
+	if err := checkOwner(p.dir); err != nil {
+		return nil, err
+	}
+	return p.queue(ctx, publishLock, "another process that publishes the CRL")
+}
+
+// makeLists makes the lists that are due or wanted, and those that only their
+// files held and that are not in them, and writes the files.
+func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, error) {
 	lists, err := p.CRLs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range lists {
 		l := &lists[i]
-		wanted := req.only == "" || req.only == l.Issuer
-		if !wanted || !req.force && !p.due(*l) {
+		if l.der == nil {
+			l.der = readIfSame(l.Files[0], l.sha256)
+		}
+		forced := req.force && (req.only == "" || req.only == l.Issuer)
+		if !forced && !p.due(*l) && l.der != nil {
 			continue
 		}
 		if err := p.makeList(ctx, l, req); err != nil {
@@ -154,10 +170,7 @@ func (p *PKI) publish(ctx context.Context, req publishRequest) ([]Published, err
 			l.Skipped = err
 		}
 	}
-	if err := p.writeLists(lists); err != nil {
-		return nil, err
-	}
-	return lists, p.publishCopy(ctx)
+	return lists, p.writeLists(lists)
 }
 
 // isFatal reports whether an error is of the database or the context, so that
@@ -207,7 +220,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, req publishRequest) er
 	}
 	sum := sha256.Sum256(made.DER)
 	*l = Published{Issuer: l.Issuer, Number: made.Number, ThisUpdate: made.ThisUpdate, NextUpdate: made.NextUpdate,
-		Entries: made.Entries, Files: l.Files, Made: true, epoch: epoch, sha256: sum[:], der: made.DER}
+		Entries: made.Entries, Files: l.Files, Made: true, InPlace: true, ca: l.ca, epoch: epoch, sha256: sum[:], der: made.DER}
 	return nil
 }
 
@@ -328,143 +341,4 @@ func (p *PKI) issuingAtHand(ctx context.Context, req publishRequest) *authority.
 		return ca
 	}
 	return p.signerAtHand(ctx)
-}
-
-// CRLs reads what is known of the newest list of each CA, the issuing CA's
-// first.
-func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
-	rows, err := p.db.QueryContext(ctx, `SELECT ca.role, ca.changed, l.number, l.this_update, l.next_update, l.entries, l.epoch, l.sha256, l.der
-		FROM ca LEFT JOIN crl l ON l.issuer = ca.id AND l.number = (SELECT MAX(number) FROM crl WHERE issuer = ca.id)
-		WHERE ca.retired IS NULL ORDER BY ca.role, ca.id`)
-	if err != nil {
-		return nil, wrap("reading the CRLs", err)
-	}
-	defer func() { _ = rows.Close() }() // Err below reports what matters
-	var out []Published
-	for rows.Next() {
-		var role string
-		var changed int64
-		var number, thisUpdate, nextUpdate, entries, epoch sql.NullInt64
-		l := Published{}
-		if err := rows.Scan(&role, &changed, &number, &thisUpdate, &nextUpdate, &entries, &epoch, &l.sha256, &l.der); err != nil {
-			return nil, wrap("reading the CRLs", err)
-		}
-		l.Issuer = pki.Kind(role)
-		l.Files = []string{p.Path(crlPath(l.Issuer, "crl")), p.Path(crlPath(l.Issuer, "pem"))}
-		if number.Valid {
-			l.Number = big.NewInt(number.Int64)
-			l.ThisUpdate, l.NextUpdate = fromUnix(thisUpdate.Int64), fromUnix(nextUpdate.Int64)
-			l.Entries, l.epoch = int(entries.Int64), epoch.Int64
-		}
-		l.Overdue = !number.Valid || changed > epoch.Int64
-		out = append(out, l)
-	}
-	return out, wrap("reading the CRLs", rows.Err())
-}
-
-func (p *PKI) current(ctx context.Context) ([]Published, error) { return p.CRLs(ctx) }
-
-func crlPath(role pki.Kind, ext string) string { return crlDir + "/" + string(role) + "." + ext }
-
-// ChainPath is the file with every CRL of the chain, relative to the PKI.
-const ChainPath = crlDir + "/chain.pem"
-
-// writeLists puts the lists into the directory by rename: DER and PEM of each,
-// then all of them in one file, the issuing CA's first because some programs
-// read only one.
-func (p *PKI) writeLists(lists []Published) error {
-	var chain bytes.Buffer
-	changed := false
-	for i := range lists {
-		l := &lists[i]
-		if l.Number == nil {
-			return fmt.Errorf("there is no CRL of the %s CA: %w", l.Issuer, l.Skipped)
-		}
-		path := p.Path(crlPath(l.Issuer, "crl"))
-		onDisk, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("reading the CRL: %w", err)
-		}
-		if sum := sha256.Sum256(onDisk); !bytes.Equal(sum[:], l.sha256) {
-			if l.der == nil { // not made now, and not stored: the key is missing
-				return fmt.Errorf("the CRL of the %s CA is not in its file and cannot be made: %w", l.Issuer, l.Skipped)
-			}
-			onDisk = l.der
-			if err := durable.WriteFile(path, onDisk, 0o644); err != nil {
-				return err
-			}
-			changed = true
-		}
-		encoded := pemfile.EncodeCRL(onDisk)
-		chain.Write(encoded)
-		if err := writeIfOther(p.Path(crlPath(l.Issuer, "pem")), encoded, &changed); err != nil {
-			return err
-		}
-	}
-	return writeIfOther(p.Path(ChainPath), chain.Bytes(), &changed)
-}
-
-// writeIfOther replaces a file unless it holds the data already.
-func writeIfOther(path string, data []byte, changed *bool) error {
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
-		return nil
-	}
-	*changed = true
-	return durable.WriteFile(path, data, 0o644)
-}
-
-// publishCopy keeps the directory that servers read: certificates and lists,
-// readable by everybody, each replaced by rename.
-func (p *PKI) publishCopy(ctx context.Context) error {
-	settings, err := p.Settings(ctx)
-	if err != nil || settings.Publish == "" {
-		return err
-	}
-	dir := settings.Publish
-	for _, d := range []string{dir, filepath.Join(dir, crlDir)} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-	}
-	if err := p.writeCertificates(dir, 0o644); err != nil {
-		return fmt.Errorf("publishing: %w", err)
-	}
-	for _, name := range []string{
-		crlPath(pki.KindRoot, "crl"), crlPath(pki.KindRoot, "pem"),
-		crlPath(pki.KindIssuing, "crl"), crlPath(pki.KindIssuing, "pem"), ChainPath,
-	} {
-		data, err := os.ReadFile(p.Path(name))
-		if err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-		changed := false
-		if err := writeIfOther(filepath.Join(dir, filepath.FromSlash(name)), data, &changed); err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-	}
-	return nil
-}
-
-// Publish writes the directory that servers read again.
-func (p *PKI) Publish(ctx context.Context) error { return p.publishCopy(ctx) }
-
-// checkPublished refuses a database that knows less than the list beside it:
-// its next list would let revoked certificates back in.
-func (p *PKI) checkPublished(ctx context.Context) error {
-	lists, err := p.CRLs(ctx)
-	if err != nil {
-		return err
-	}
-	for _, l := range lists {
-		f, err := os.Open(l.Files[0])
-		if err != nil {
-			continue // it will be written again
-		}
-		number, err := crl.PeekNumber(f)
-		_ = f.Close() // only read
-		if err == nil && (l.Number == nil || number.Cmp(l.Number) > 0) {
-			return fmt.Errorf("%w: %s has number %s, and the newest in the database is %v", ErrRolledBack, l.Files[0], number, l.Number)
-		}
-	}
-	return nil
 }

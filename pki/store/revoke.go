@@ -37,6 +37,8 @@ type Outcome struct {
 	Allowed      []pki.Name // identities that certificates are issued for again
 	Epoch        int64
 	CRLs         []Published
+
+	issuers []int64 // whose lists it changes
 }
 
 // anyChange reports whether there is anything to write down.
@@ -89,24 +91,24 @@ func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun
 }
 
 // Unhold ends holds: those certificates are valid again, and identities that
-// were held may be issued to. A certificate that is revoked and not held is
-// ErrNotHeld.
+// were held may be issued to. A certificate or an identity that is revoked and
+// not held is ErrNotHeld where it was selected itself, and else stays so.
 func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, error) {
 	return p.act(ctx, "unhold", s, dryRun, func(t *Tx, o *Outcome, certs []Certificate, ids []Identity) error {
 		for _, c := range certs {
 			held := c.Revocation != nil && c.Revocation.Reason == pki.CertificateHold
-			if c.Revocation != nil && !held {
-				if len(s.Names) > 0 || s.Glob != "" {
-					continue // the identity has others; what is revoked stays revoked
-				}
+			switch {
+			case c.Revocation == nil, held:
+				o.Certificates = append(o.Certificates, Changed{c, held})
+			case slices.Contains(s.Certificates, c.Fingerprint):
 				return fmt.Errorf("%s, serial %s: %w", subjectOf(c.Name, c.Kind), c.Serial, ErrNotHeld)
 			}
-			o.Certificates = append(o.Certificates, Changed{c, held})
 		}
 		for _, id := range ids {
-			if id.Blocked && id.BlockReason == pki.CertificateHold {
+			switch {
+			case id.Blocked && id.BlockReason == pki.CertificateHold:
 				o.Allowed = append(o.Allowed, id.Name)
-			} else if id.Blocked {
+			case id.Blocked && slices.Contains(s.Names, id.Name):
 				return fmt.Errorf("%q: %w", id.Name, ErrNotHeld)
 			}
 		}
@@ -129,10 +131,13 @@ func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, e
 }
 
 // Allow lets certificates be issued again for identities that were revoked.
-// What is revoked stays so.
+// What is revoked stays so. One that is held is ErrHeld.
 func (p *PKI) Allow(ctx context.Context, names []pki.Name, dryRun bool) (*Outcome, error) {
 	return p.act(ctx, "allow", Selection{Names: names}, dryRun, func(t *Tx, o *Outcome, _ []Certificate, ids []Identity) error {
 		for _, id := range ids {
+			if id.Blocked && id.BlockReason == pki.CertificateHold {
+				return fmt.Errorf("%q is %w", id.Name, ErrHeld)
+			}
 			if id.Blocked {
 				o.Allowed = append(o.Allowed, id.Name)
 			}
@@ -185,8 +190,8 @@ func (p *PKI) act(ctx context.Context, name string, s Selection, dryRun bool,
 		return o, nil
 	case err != nil:
 		return nil, err
-	case !o.anyChange():
-		o.CRLs, err = p.current(ctx)
+	case len(o.issuers) == 0: // no list says anything else now
+		o.CRLs, err = p.CRLs(ctx)
 		return o, err
 	}
 	return o, p.publishAct(ctx, o)
@@ -198,13 +203,12 @@ func (t *Tx) record(name string, o *Outcome, write func(*Tx, *Outcome, int64) er
 	if err != nil {
 		return err
 	}
-	var issuers []int64
 	for _, c := range o.Certificates {
-		if c.Changed && !slices.Contains(issuers, c.issuer) {
-			issuers = append(issuers, c.issuer)
+		if c.Changed && !slices.Contains(o.issuers, c.issuer) {
+			o.issuers = append(o.issuers, c.issuer)
 		}
 	}
-	if o.Epoch, err = t.nextEpoch(name, number, issuers...); err != nil {
+	if o.Epoch, err = t.nextEpoch(name, number, o.issuers...); err != nil {
 		return err
 	}
 	return write(t, o, o.Epoch)

@@ -120,11 +120,52 @@ func (s *Settings) List() []Setting {
 	return out
 }
 
-// Set changes a setting and writes the journal. It gives the settings as they
-// are afterwards and whether anything changed.
-func (p *PKI) Set(ctx context.Context, name, value string) (Settings, bool, error) {
+// CheckSetting says whether a setting can have a value: ErrUnknownKey,
+// ErrBadValue.
+func CheckSetting(name, value string) error {
 	if name == "test" {
-		return Settings{}, false, fmt.Errorf("%w test: whether a PKI is for tests is decided at init: its CA names say so", ErrBadValue)
+		return fmt.Errorf("%w: whether a PKI is for tests is decided at init, and its CA names say so", ErrBadValue)
+	}
+	var s Settings
+	err := s.set(name, value)
+	if err == nil || errors.Is(err, ErrUnknownKey) {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrBadValue, name, err)
+}
+
+// tryPublish fills the directory that servers will read before anything relies
+// on it. No list is made until release is called.
+func (p *PKI) tryPublish(ctx context.Context, dir string) (release func(), err error) {
+	if err := checkPublishDir(dir); err != nil {
+		return nil, err
+	}
+	if release, err = p.queueToPublish(ctx); err != nil {
+		return nil, err
+	}
+	if _, err = p.makeLists(ctx, publishRequest{}); err == nil {
+		err = p.copyTo(dir)
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// Set changes a setting and writes the journal. It gives the settings as they
+// are afterwards and whether anything changed. A directory to publish into is
+// filled before.
+func (p *PKI) Set(ctx context.Context, name, value string) (Settings, bool, error) {
+	if err := CheckSetting(name, value); err != nil {
+		return Settings{}, false, err
+	}
+	if name == "publish" && value != "" {
+		release, err := p.tryPublish(ctx, value)
+		if err != nil {
+			return Settings{}, false, err
+		}
+		defer release()
 	}
 	var s Settings
 	changed := false
@@ -133,10 +174,8 @@ func (p *PKI) Set(ctx context.Context, name, value string) (Settings, bool, erro
 			return err
 		}
 		before := s.get(name)
-		if err := s.set(name, value); errors.Is(err, ErrUnknownKey) {
+		if err := s.set(name, value); err != nil {
 			return err
-		} else if err != nil {
-			return fmt.Errorf("%w %s: %w", ErrBadValue, name, err)
 		}
 		if s.get(name) == before {
 			return nil

@@ -108,8 +108,8 @@ func (p *PKI) Due(s *Status) []Due {
 			out = append(out, Due{What: name + "lacks a revocation", List: l})
 		case now.After(warn), now.After(refresh) && !keyHere:
 			out = append(out, Due{What: name + "ends at " + l.NextUpdate.Format(time.RFC3339), List: l})
-		case !p.filesStand(*l):
-			out = append(out, Due{What: name + "is not in its file", List: l})
+		case !l.InPlace:
+			out = append(out, Due{What: name + "is not in its files", List: l})
 		}
 	}
 	for _, ca := range s.CAs {

@@ -119,11 +119,28 @@ func (t *Tx) Reserve(r authority.Record) error {
 	if err != nil {
 		return err
 	}
+	if err := t.forgetProbes(r.Kind); err != nil {
+		return err
+	}
 	return t.exec("reserving the serial number "+r.Serial.String(), `INSERT INTO certificate
 		(issuer, serial, identity, kind, label, not_before, not_after, issued, backdated)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		issuer, r.Serial.Octets(), identity, string(r.Kind), r.Label,
 		r.NotBefore.Unix(), r.NotAfter.Unix(), r.Issued.Unix(), r.Backdated)
+}
+
+// probeMemory is how long a probe's certificate stays in the inventory after
+// it has expired. Its line in the journal stays for good.
+const probeMemory = 30 * 24 * time.Hour
+
+// forgetProbes drops, when another probe comes, those that nobody needs any
+// more.
+func (t *Tx) forgetProbes(coming pki.Kind) error {
+	if coming != pki.KindProbe {
+		return nil
+	}
+	return t.exec("forgetting old probes", `DELETE FROM certificate WHERE kind = 'probe' AND not_after < $1
+		AND id NOT IN (SELECT certificate FROM revocation)`, t.now.Add(-probeMemory).Unix())
 }
 
 // identity gives the row of a name that may be issued to, and creates it.
