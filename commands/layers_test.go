@@ -121,6 +121,7 @@ func layers() map[string][]string {
 		"pki/probe":            {"pki/keys", "pki/chain"},
 		"pki/gate":             {"pki/chain", "pki/crl", "pki/internal/durable"},
 		"pki/pkitest":          {"pki/*"},
+		"pki/pkitest/tools":    {},
 	}
 }
 
