@@ -48,6 +48,11 @@ func (p *PKI) RenewCA(ctx context.Context, req CARenewal) (*CARenewed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if req.Role == pki.KindIssuing || req.Rekey != nil { // it signs more than itself
+		if err := root.CheckValid(p.now()); err != nil {
+			return nil, err
+		}
+	}
 	var done *CARenewed
 	switch {
 	case req.Rekey == nil:

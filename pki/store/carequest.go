@@ -100,6 +100,9 @@ func (p *PKI) SignCA(ctx context.Context, csr *x509.CertificateRequest, how CASi
 	if err != nil {
 		return nil, err
 	}
+	if err := root.CheckValid(p.now()); err != nil {
+		return nil, err
+	}
 	keyID, err := keys.KeyID(csr.PublicKey)
 	if err != nil {
 		return nil, err
