@@ -143,6 +143,7 @@ type caActView struct {
 	KeyFile     string        `json:"keyFile,omitempty"`
 	File        string        `json:"certificateFile,omitempty"`
 	Verified    int           `json:"verified"`
+	Taken       string        `json:"crlInstalled,omitempty"`
 	CRLs        []crlView     `json:"crls"`
 }
 
@@ -167,6 +168,9 @@ func (r *run) newCAActView(act string, done *store.CARenewed) *caActView {
 	}
 	v := &caActView{Act: act, Role: done.Role, Rekeyed: done.Rekeyed, Certificate: newCABriefView(done.Certificate),
 		Cross: newCABriefView(done.Cross), KeyFile: done.KeyFile, Verified: done.Verified, CRLs: newCRLViews(done.CRLs, r.now())}
+	if done.Taken != nil {
+		v.Taken = done.Taken.String()
+	}
 	for _, c := range done.Reissued {
 		v.Reissued = append(v.Reissued, *newCABriefView(c))
 	}
@@ -179,7 +183,7 @@ func (v *caActView) Text(p *ui.Printer) error {
 		_ = p.Line(ui.Valid.Of(word), ui.Plain.Of("  "+name+"  "), ui.Name.Of(c.Subject),
 			ui.Plain.Of(fmt.Sprintf("  until %s, serial %s", when(c.NotAfter), c.Serial)))
 	}
-	if v.Certificate == nil && len(v.CRLs) == 0 {
+	if v.Certificate == nil && v.Taken == "" {
 		return p.Line(ui.Muted.Of("nothing changed"))
 	}
 	if v.Certificate != nil {
@@ -199,6 +203,9 @@ func (v *caActView) Text(p *ui.Printer) error {
 	}
 	if v.Certificate != nil && v.File == "" {
 		_ = p.Line(ui.Valid.Of("verified"), ui.Plain.Of(fmt.Sprintf("  %d live %s", v.Verified, plural(v.Verified, "certificate"))))
+	}
+	if v.Taken != "" {
+		_ = p.Line(ui.Valid.Of(v.Act), ui.Plain.Of("  the root's CRL, number "+v.Taken))
 	}
 	for _, l := range v.CRLs {
 		if l.Made {

@@ -25,7 +25,7 @@ func isNoRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 // must be signed by a root in use, for a key that is here, after the profile;
 // the list must be signed by it, not be older than what is known, and lack no
 // revocation that is known. Its revocations are recorded. What was installed
-// already changes nothing: then Certificate and CRLs are empty.
+// already changes nothing: then Certificate and Taken are nil.
 func (p *PKI) InstallCA(ctx context.Context, cert *x509.Certificate, list []byte) (*CARenewed, error) {
 	if err := checkOwner(p.dir); err != nil {
 		return nil, err
@@ -42,11 +42,11 @@ func (p *PKI) InstallCA(ctx context.Context, cert *x509.Certificate, list []byte
 	var id int64
 	err := p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
 		if list != nil {
-			fresh, err := t.installList(list)
+			taken, err := t.installList(list)
 			if err != nil {
 				return err
 			}
-			changed = fresh
+			done.Taken, changed = taken, taken != nil
 		}
 		if cert == nil {
 			return nil
@@ -189,41 +189,42 @@ func (t *Tx) storeForeign(cert *x509.Certificate, root caRow) error {
 	return t.Complete(r, cert.Raw)
 }
 
-// installList takes a root's list.
-func (t *Tx) installList(der []byte) (fresh bool, err error) {
+// installList takes a root's list and gives its number, or nil where it is
+// known.
+func (t *Tx) installList(der []byte) (taken *big.Int, err error) {
 	list, err := crl.Parse(der)
 	if err != nil {
-		return false, fmt.Errorf("reading the root's CRL: %w", err)
+		return nil, fmt.Errorf("reading the root's CRL: %w", err)
 	}
 	root, err := t.rootOf(list.Issuer())
 	if err != nil {
-		return false, fmt.Errorf("the CRL: %w", err)
+		return nil, fmt.Errorf("the CRL: %w", err)
 	}
 	sum := sha256.Sum256(der)
-	if fresh, err = t.checkList(list, root, sum[:]); err != nil || !fresh {
-		return false, err
+	if fresh, err := t.checkList(list, root, sum[:]); err != nil || !fresh {
+		return nil, err
 	}
 	if err := t.takeRevocations(list, root); err != nil {
-		return false, err
+		return nil, err
 	}
 	epoch, err := t.counter("epoch")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	number, err := t.append("crl", string(pki.KindRoot), map[string]any{"key": shortID(root.keyID), "installed": true,
 		"number": list.Number().String(), "thisUpdate": list.ThisUpdate(), "nextUpdate": list.NextUpdate(), "entries": list.Len(),
 		"sha256": fmt.Sprintf("%x", sum)})
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := t.exec("recording the CRL", `INSERT INTO crl
 		(issuer, number, this_update, next_update, entries, epoch, journal, signature, sha256, der)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		root.id, list.Number().Int64(), list.ThisUpdate().Unix(), list.NextUpdate().Unix(), list.Len(), epoch, number,
 		list.Signature(), sum[:], der); err != nil {
-		return false, err
+		return nil, err
 	}
-	return true, t.takeDates(root.id, epoch, list)
+	return list.Number(), t.takeDates(root.id, epoch, list)
 }
 
 // checkList refuses a list that is not the root's, not of now, older than what

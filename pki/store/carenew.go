@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 
 	"mutual/pki"
 	"mutual/pki/authority"
@@ -31,6 +32,7 @@ type CARenewed struct {
 	Reissued    []*x509.Certificate // the issuing CAs, signed by the new root
 	KeyFile     string              // of a new key
 	Verified    int                 // live leaves that verify under the CAs as they are now
+	Taken       *big.Int            // number of the root's CRL that was installed
 	CRLs        []Published
 }
 

@@ -78,7 +78,7 @@ func (r publishRequest) forces(issuer pki.Kind) bool {
 func (r publishRequest) failure(l *Published, err error) error {
 	elsewhere := errors.Is(err, ErrNoKey) && l.Issuer == pki.KindRoot && (r.only == "" && r.rootKey == "" || !l.alone)
 	if isFatal(err) || r.forces(l.Issuer) && !elsewhere {
-		return fmt.Errorf("making the CRL of the %s: %w", l.CA(), err)
+		return fmt.Errorf("making the %s's CRL: %w", l.CA(), err)
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func (r publishRequest) served(lists []Published, signers []*authority.CA) error
 		case l.Issuer == pki.KindRoot && signers[i] != nil:
 			return nil
 		case l.Issuer == pki.KindRoot && missing == nil:
-			missing = fmt.Errorf("making the CRL of the %s: %w", l.CA(), l.Skipped)
+			missing = fmt.Errorf("making the %s's CRL: %w", l.CA(), l.Skipped)
 		}
 	}
 	return missing
