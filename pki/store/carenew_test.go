@@ -405,3 +405,71 @@ func TestRekeyKilledAfterTheCommit(t *testing.T) {
 		})
 	}
 }
+
+// Revoking an issuing CA takes every certificate of its key, from whichever
+// root.
+func TestRevokeIssuingCATakesEveryCertificateOfTheKey(t *testing.T) {
+	f := newFixture(t)
+	first := f.mustCA(pki.KindIssuing)
+	f.renew(pki.KindRoot, "10y", rekey)
+	o, err := f.Revoke(t.Context(), Selection{CA: true, Certificates: []pki.Fingerprint{pki.FingerprintOf(first.Raw)}}, pki.CACompromise, false)
+	f.must(err)
+	if len(o.Certificates) != 2 {
+		t.Errorf("%d certificates are revoked", len(o.Certificates))
+	}
+	lists, err := f.CRLs(t.Context())
+	f.must(err)
+	if lists[1].Entries != 1 || lists[2].Entries != 1 {
+		t.Errorf("the roots' lists have %d and %d entries", lists[1].Entries, lists[2].Entries)
+	}
+	_, err = f.tryIssue("alice", "")
+	wantError(t, err, ErrRevokedCA, "the issuing CA is revoked")
+}
+
+// An older CA that has expired needs no list any more: it holds nothing up,
+// and is due to be retired.
+func TestOlderCAExpires(t *testing.T) {
+	f := newFixture(t)
+	old := shortID(f.mustCA(pki.KindIssuing).SubjectKeyId)
+	f.now = f.now.AddDate(4, 0, 0)
+	f.renew(pki.KindIssuing, "5y", rekey)
+	f.now = f.now.AddDate(2, 0, 0)
+	f.issue("alice", "")
+	for _, remove := range []bool{false, true} {
+		if remove {
+			f.must(os.Remove(f.Path(crlDir + "/issuing-" + old + ".crl")))
+		}
+		_, err := f.Refresh(t.Context(), RefreshRequest{})
+		f.must(err)
+	}
+	s, err := f.Status(t.Context())
+	f.must(err)
+	due := f.Due(s)
+	if len(due) != 1 || due[0].CA == nil || due[0].CA.Key != old || due[0].What != "the older issuing CA "+old+" has expired" {
+		t.Errorf("due is %+v", due)
+	}
+	_, err = f.RetireCA(t.Context(), "issuing", false)
+	f.must(err)
+}
+
+// A PKI may lie where the path has characters of a pattern, and a list that is
+// newer than the database is found there, of an older CA, too.
+func TestRollbackOfAnOlderCA(t *testing.T) {
+	f := newFixture(t)
+	f.issue("alice", "")
+	f.renew(pki.KindIssuing, "5y", rekey)
+	f.must(f.Close())
+	strange := filepath.Join(t.TempDir(), "[p]*?")
+	f.must(os.Rename(f.dir, strange))
+	f.dir = strange
+	f.reopen()
+	backup := copyFixture(f)
+	f.now = f.now.Add(time.Hour)
+	f.revoke("alice")
+	for _, name := range files(t, filepath.Join(f.dir, crlDir)) {
+		if strings.HasPrefix(name, "/issuing-") {
+			write(t, filepath.Join(backup.dir, crlDir, name), read(t, filepath.Join(f.dir, crlDir, name)))
+		}
+	}
+	wantError(t, backup.open(), ErrRolledBack, "issuing-")
+}

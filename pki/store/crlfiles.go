@@ -7,9 +7,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -251,12 +253,16 @@ func makePublic(dir string) error {
 // all CAs of a role, for a file may still hold the list of the CA that had its
 // name before; they grow with the time, so that no CA hides another's.
 func (p *PKI) checkPublished(ctx context.Context) error {
-	files, err := filepath.Glob(p.Path(crlDir + "/*.crl"))
-	if err != nil {
-		return err
+	files, err := os.ReadDir(p.Path(crlDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the published CRLs: %w", err)
 	}
 	numbers := map[string]*big.Int{}
-	for _, path := range files {
+	for _, f := range files {
+		if !listName.MatchString(f.Name()) {
+			continue
+		}
+		path := p.Path(crlDir + "/" + f.Name())
 		if number, err := numberIn(path); err == nil { // else it will be written again
 			numbers[path] = number
 		}
@@ -273,6 +279,9 @@ func (p *PKI) checkPublished(ctx context.Context) error {
 	}
 	return nil
 }
+
+// listName matches the files of lists, of CAs in use or not.
+var listName = regexp.MustCompile(`^(root|issuing)(-[0-9a-f]{8})?\.crl$`)
 
 // newestNumbers gives the highest CRL number of each role.
 func (p *PKI) newestNumbers(ctx context.Context) (map[string]*big.Int, error) {
