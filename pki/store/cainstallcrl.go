@@ -29,7 +29,7 @@ func (t *Tx) installList(der []byte) (taken *big.Int, err error) {
 	if fresh, err := t.checkList(list, root, sum[:]); err != nil || !fresh {
 		return nil, err
 	}
-	if err := t.takeRevocations(list, root); err != nil {
+	if err := t.takeListed(list, root); err != nil {
 		return nil, err
 	}
 	epoch, err := t.counter("epoch")
@@ -92,8 +92,8 @@ func (t *Tx) checkList(list *crl.List, root caRow, sum []byte) (fresh bool, err 
 	return true, nil
 }
 
-// takeRevocations records what the list revokes and the inventory does not.
-func (t *Tx) takeRevocations(list *crl.List, root caRow) error {
+// takeListed records what the list revokes and the inventory does not.
+func (t *Tx) takeListed(list *crl.List, root caRow) error {
 	issued, err := t.pki.all(t.ctx, t.tx, "c.issuer = $1 AND r.reason IS NULL", root.id)
 	if err != nil {
 		return err

@@ -124,7 +124,7 @@ func (p *PKI) describeCA(ctx context.Context, r caRow, info *CAInfo) error {
 	if info.State == CAOut {
 		return nil
 	}
-	t, end, err := p.snapshot(ctx)
+	t, end, err := p.readOnly(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,8 +133,8 @@ func (p *PKI) describeCA(ctx context.Context, r caRow, info *CAInfo) error {
 	return err
 }
 
-// snapshot is a transaction that only reads.
-func (p *PKI) snapshot(ctx context.Context) (*Tx, func(), error) {
+// readOnly is a transaction that only reads.
+func (p *PKI) readOnly(ctx context.Context) (*Tx, func(), error) {
 	tx, err := p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, nil, wrap("reading the PKI", err)
