@@ -21,6 +21,7 @@ func tree() []*cli.Command {
 		issueCommand(),
 		signCommand(),
 		configCommand(),
+		caCommand(),
 		revokeCommand(),
 		holdCommand(),
 		unholdCommand(),
@@ -86,8 +87,10 @@ func mainWith(ctx context.Context, args []string, env Env, commands []*cli.Comma
 	root := rootCommand(commands)
 	l, err := parseLine(root, args)
 	r := newRun(env, root, l.value(flagColor))
-	if takeErr := r.passphrase.takeVariable(env); err == nil {
-		err = takeErr
+	for _, p := range []*passphrase{&r.passphrase, &r.nextPassphrase} {
+		if takeErr := p.takeVariable(env); err == nil {
+			err = takeErr
+		}
 	}
 	if err == nil {
 		err = r.dispatch(ctx, l)

@@ -293,11 +293,11 @@ func (r *run) listsAndCAs(ctx context.Context, c *cli.Context) (files []string, 
 			if c.String("ca") != "" {
 				break
 			}
-			cert, err := p.CACertificate(ctx, role)
+			certs, err := p.CACertificates(ctx, role)
 			if err != nil {
 				return err
 			}
-			cas = append(cas, cert)
+			cas = append(cas, certs...)
 		}
 		return nil
 	})

@@ -18,8 +18,12 @@ const (
 	flagPassphraseFile = "passphrase-file"
 	flagPassphraseFD   = "passphrase-fd"
 
-	envPKI        = "MUTUAL_PKI"
-	envPassphrase = "MUTUAL_PASSPHRASE"
+	flagNewPassphraseFile = "new-passphrase-file"
+	flagNewPassphraseFD   = "new-passphrase-fd"
+
+	envPKI           = "MUTUAL_PKI"
+	envPassphrase    = "MUTUAL_PASSPHRASE"
+	envNewPassphrase = "MUTUAL_NEW_PASSPHRASE"
 
 	colorAuto   = "auto"
 	colorAlways = "always"
@@ -42,6 +46,14 @@ func passphraseFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagPassphraseFile, Usage: "read the passphrase of the CA keys from `FILE` (or set $" + envPassphrase + ")"},
 		&cli.IntFlag{Name: flagPassphraseFD, Usage: "read the passphrase of the CA keys from file descriptor `N`"},
+	}
+}
+
+// newPassphraseFlags stand on the command that changes the passphrase.
+func newPassphraseFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: flagNewPassphraseFile, Usage: "read the new passphrase from `FILE` (or set $" + envNewPassphrase + ")"},
+		&cli.IntFlag{Name: flagNewPassphraseFD, Usage: "read the new passphrase from file descriptor `N`"},
 	}
 }
 

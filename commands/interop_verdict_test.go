@@ -250,9 +250,9 @@ func gnutlsVerdict(p *interopPKI, leaf interopLeaf) string {
 		"--load-ca-certificate", p.trust(), "--load-crl", p.crls(), "--infile", leaf.chain)
 	checked := strings.Count(output, "Checked against CRL[")
 	switch {
-	case code == 0 && checked == 2 && strings.Contains(output, "Chain verification output: Verified. The certificate is trusted."):
+	case code == 0 && checked == len(readCertificates(p.t, leaf.chain)) && strings.Contains(output, "Chain verification output: Verified. The certificate is trusted."):
 		return "good"
-	case code == 1 && checked == 2 && strings.Contains(output, "Chain verification output: Not verified. The certificate is NOT trusted. The certificate chain is revoked."):
+	case code == 1 && checked >= 2 && strings.Contains(output, "Chain verification output: Not verified. The certificate is NOT trusted. The certificate chain is revoked."):
 		return "revoked"
 	}
 	return output
@@ -263,14 +263,20 @@ func gnutlsVerdict(p *interopPKI, leaf interopLeaf) string {
 func nssVerdict(p *interopPKI, leaf interopLeaf) string {
 	p.t.Helper()
 	db := "sql:" + p.t.TempDir()
-	for _, words := range [][]string{
+	return nssSays(p, db, leaf, [][]string{
 		{"certutil", "-N", "-d", db, "--empty-password"},
 		{"certutil", "-A", "-d", db, "-n", "root", "-t", "CT,,", "-i", p.file("root.crt")},
 		{"certutil", "-A", "-d", db, "-n", "issuing", "-t", ",,", "-i", p.file("issuing.crt")},
 		{"crlutil", "-I", "-d", db, "-t", "1", "-i", p.file("crl/root.crl")},
 		{"crlutil", "-I", "-d", db, "-t", "1", "-i", p.file("crl/issuing.crl")},
 		{"certutil", "-A", "-d", db, "-n", "leaf", "-t", ",,", "-i", leaf.chain},
-	} {
+	})
+}
+
+// nssSays fills a database step by step and asks for its leaf.
+func nssSays(p *interopPKI, db string, leaf interopLeaf, steps [][]string) string {
+	p.t.Helper()
+	for _, words := range steps {
 		if code, output := program(p.t, words[0], words[1:]...); code != 0 {
 			return fmt.Sprintf("%q exits with %d: %s", words, code, output)
 		}

@@ -58,6 +58,23 @@ func TestJSONFields(t *testing.T) {
 	pin(exitDone, "crl", "publish")
 	pin(exitDone, "config")
 	pin(exitDone, "config", "ttl", "30d")
+	pin(exitDone, "ca", "request", "--out", filepath.Join(dir, "ca.csr"), "--rekey")
+	pin(exitDone, "sign", filepath.Join(dir, "ca.csr"), "--as", "ca", "--out", filepath.Join(dir, "ca"))
+	signed, err := filepath.Glob(filepath.Join(dir, "ca", "issuing-*.crt"))
+	if err != nil || len(signed) != 1 {
+		t.Fatalf("the answer is %v, %v", signed, err)
+	}
+	answer := filepath.Join(dir, "answer.crt")
+	if err := os.Rename(signed[0], answer); err != nil {
+		t.Fatal(err)
+	}
+	pin(exitDone, "ca", "install", answer)
+	pin(exitDone, "ca", "renew", "issuing", "--ttl", "20y")
+	pin(exitDone, "ca", "renew", "root", "--rekey")
+	pin(exitDone, "ca", "retire", "issuing", "--force")
+	pin(exitDone, "ca", "show")
+	pin(exitDone, "tree")
+	pin(exitDone, "ca", "passphrase", "--remove")
 	if err := os.Remove(filepath.Join(pkiDir, "crl", "chain.pem")); err != nil {
 		t.Fatal(err)
 	}

@@ -92,12 +92,13 @@ func (r *run) warnOfLists(lists []store.Published) {
 		}
 		_, warn := l.Due()
 		switch {
+		case l.Older && !now.Before(l.Ends): // what it would say has expired, too
 		case !now.Before(l.NextUpdate):
-			r.warn("the CRL of the %s CA expired at %s: servers refuse everyone; run: %s", l.Issuer, when(l.NextUpdate), refreshCommand(l))
+			r.warn("the CRL of the %s expired at %s: servers refuse everyone; run: %s", l.CA(), when(l.NextUpdate), refreshCommand(l))
 		case l.Overdue:
-			r.warn("the CRL of the %s CA lacks a revocation; run: %s", l.Issuer, refreshCommand(l))
+			r.warn("the CRL of the %s lacks a revocation; run: %s", l.CA(), refreshCommand(l))
 		case now.After(warn):
-			r.warn("the CRL of the %s CA ends at %s; run: %s", l.Issuer, when(l.NextUpdate), refreshCommand(l))
+			r.warn("the CRL of the %s ends at %s; run: %s", l.CA(), when(l.NextUpdate), refreshCommand(l))
 		}
 	}
 }
@@ -133,8 +134,13 @@ func storeRules() []rule {
 		{match: is(store.ErrNotFound), hint: "list what there is with: mutual list --all"},
 		{match: is(store.ErrWrongOwner), hint: "run it as the owner: sudo -u OWNER mutual …"},
 		{match: is(store.ErrNameTaken), hint: "use the name as it is written already, or another one"},
-		{match: is(store.ErrRevokedCA), hint: "create a new PKI; what this one signs nobody accepts any more"},
-		{match: is(authority.ErrIssuerExpired), hint: "what it would sign nobody would accept: create a new PKI, and let servers trust both for a while"},
+		{match: is(store.ErrRevokedCA), hint: "what it signs nobody accepts any more; give the PKI another issuing CA with: mutual ca renew issuing --rekey"},
+		{match: is(authority.ErrIssuerExpired), hint: "give it a new certificate with: mutual ca renew issuing (mutual ca renew root, if that is what has expired)"},
+		{match: is(store.ErrNotInFiles), hint: "write the files again with: mutual crl refresh"},
+		{match: is(store.ErrLive), hint: "renew them first; --force retires it all the same, and they verify no more"},
+		{match: is(store.ErrNewestCA), hint: "give it a successor first: mutual ca renew issuing --rekey (or root)"},
+		{match: is(store.ErrWhichCA), hint: "name one by its key, as mutual ca show lists them"},
+		{match: is(store.ErrKeyElsewhere), hint: "name its place with --root-key-out FILE"},
 		{match: is(authority.ErrKeyMismatch), hint: "put the right key back from a backup"},
 		{match: is(keys.ErrPassphrase), hint: "nothing was changed: try again with the right passphrase"},
 		{match: is(store.ErrIsCA), hint: "revoking an issuing CA takes out everything it has issued; if that is meant: --ca"},

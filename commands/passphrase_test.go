@@ -132,3 +132,5 @@ func TestPassphraseIsNotAskedForWithoutATerminalOnStderr(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
 }
+
+const passphraseHint = "give it with --passphrase-file FILE, --passphrase-fd N or $MUTUAL_PASSPHRASE"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -169,9 +170,7 @@ func (r *run) newOutcomeView(act string, o *store.Outcome, dryRun bool) *outcome
 		}
 	}
 	for _, l := range o.CRLs {
-		if l.Issuer == pki.KindIssuing {
-			v.CRLChain = strings.TrimSuffix(l.Files[0], "issuing.crl") + "chain.pem"
-		}
+		v.CRLChain = filepath.Join(filepath.Dir(l.Files[0]), "chain.pem")
 	}
 	return v
 }

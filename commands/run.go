@@ -22,7 +22,9 @@ type run struct {
 	quiet      bool
 	pkiFlag    string
 	passphrase passphrase
-	wish       *wish // not nil: complete the line instead of running it
+	// nextPassphrase is the one that the CA keys shall have, for ca passphrase.
+	nextPassphrase passphrase
+	wish           *wish // not nil: complete the line instead of running it
 }
 
 // newRun decides once what each stream can show.
@@ -32,6 +34,9 @@ func newRun(env Env, root *cli.Command, colorMode string) *run {
 		out:  env.printer(env.Stdout, colorMode),
 		talk: env.printer(env.Stderr, colorMode),
 		root: root,
+
+		passphrase:     passphrase{name: "passphrase", fileFlag: flagPassphraseFile, fdFlag: flagPassphraseFD, env: envPassphrase},
+		nextPassphrase: passphrase{name: "new passphrase", fileFlag: flagNewPassphraseFile, fdFlag: flagNewPassphraseFD, env: envNewPassphrase},
 	}
 }
 
@@ -54,6 +59,9 @@ func (r *run) configure(c *cli.Context) error {
 	r.json, r.quiet, r.pkiFlag = c.Bool(flagJSON), c.Bool(flagQuiet), c.String(flagPKI)
 	if c.IsSet(flagPKI) && r.pkiFlag == "" {
 		return usagef("--%s is empty, and should name a directory", flagPKI)
+	}
+	if err := r.nextPassphrase.configure(c); err != nil {
+		return err
 	}
 	return r.passphrase.configure(c)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"mutual/pki"
 	"mutual/pki/pemfile"
 	"mutual/pki/store"
 )
@@ -181,19 +180,13 @@ func (r *run) writeChains(ctx context.Context, p *store.PKI, what string, known 
 	return nil
 }
 
-// chainOf gives the certificate and the one of the CA that issued it, without
-// the root.
+// chainOf gives the certificate and those of the CAs above it, without the
+// root.
 func chainOf(ctx context.Context, p *store.PKI, c store.Certificate) ([]*x509.Certificate, error) {
 	cert, err := storedCertificate(ctx, p, c)
 	if err != nil || c.Kind.IsCA() {
 		return []*x509.Certificate{cert}, err
 	}
-	issuing, err := p.CACertificate(ctx, pki.KindIssuing)
-	if err != nil {
-		return nil, err
-	}
-	if string(issuing.SubjectKeyId) != string(c.IssuerKeyID) {
-		return nil, fmt.Errorf("the certificate of the CA that issued %s is not in use any more", c.Serial)
-	}
-	return []*x509.Certificate{cert, issuing}, nil
+	above, err := p.IssuerChain(ctx, c)
+	return append([]*x509.Certificate{cert}, above...), err
 }

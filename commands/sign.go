@@ -16,24 +16,35 @@ func signCommand() *cli.Command {
 		Usage:     "issue a certificate for a key that stays where it is",
 		ArgsUsage: "FILE.csr",
 		Long: "Takes the key of a certification request and nothing else; the name is --name, else the request's common name, " +
-			"checked like any name. Writes NAME.crt.",
+			"checked like any name. Writes NAME.crt.\n\n" +
+			"--as ca answers the request of an issuing CA (mutual ca request), where the root's key is; it writes issuing-KEY.crt.",
 		Example: "mutual sign alice.csr --as client\nopenssl req -new -key k.pem -subj /CN=alice | mutual sign - --as client --out ./handover",
 		Flags: append(leafFlags(),
-			&cli.StringFlag{Name: "as", Usage: "issue it as `KIND`: client or server"},
+			&cli.StringFlag{Name: "as", Usage: "issue it as `KIND`: client, server, or ca"},
+			&cli.StringFlag{Name: "root-key", Usage: "with --as ca: read the root's key from `FILE`"},
 			&cli.StringFlag{Name: "name", Usage: "issue it to `NAME` (default: the request's common name)"},
 			&cli.BoolFlag{Name: "accept-names", Usage: "take the request's subject alternative names, too"},
 		),
 		Passphrase: true,
 		MinArgs:    1,
-		Values:     map[string][]string{"as": {string(pki.KindClient), string(pki.KindServer)}},
+		Values:     map[string][]string{"as": {string(pki.KindClient), string(pki.KindServer), asCA}},
 		Action:     runSign,
 	})
 }
 
+// asCA is what an issuing CA's request is signed as.
+const asCA = "ca"
+
 func runSign(ctx context.Context, r *run, c *cli.Context) error {
+	if c.String("as") == asCA {
+		return r.signCA(ctx, c)
+	}
+	if c.IsSet("root-key") {
+		return usagef("--root-key is for --as ca: the issuing CA signs everything else")
+	}
 	kind, err := pki.ParseKind(c.String("as"))
 	if err != nil || kind != pki.KindClient && kind != pki.KindServer {
-		return usagef("--as %q is neither client nor server", c.String("as"))
+		return usagef("--as %q is none of client, server, ca", c.String("as"))
 	}
 	file, given := c.Args().First(), c.String("name")
 	if given != "" {

@@ -38,6 +38,8 @@ type statusView struct {
 
 type caStatusView struct {
 	Role      pki.Kind  `json:"role"`
+	Key       string    `json:"key"`
+	Older     bool      `json:"older"`
 	Subject   string    `json:"subject"`
 	NotAfter  time.Time `json:"notAfter"`
 	DaysLeft  int       `json:"daysLeft"`
@@ -63,10 +65,18 @@ func (v *statusView) Text(p *ui.Printer) error {
 		if !ca.KeyIsHere {
 			text += ", key elsewhere"
 		}
-		fields = append(fields, state.Field(string(ca.Role)+" CA", text))
+		name := string(ca.Role) + " CA"
+		if ca.Older {
+			name = "older " + name
+		}
+		fields = append(fields, state.Field(name, text))
 	}
 	for _, l := range v.CRLs {
-		fields = append(fields, ui.Field{Name: string(l.Issuer) + " CRL", Values: []ui.Span{
+		name := string(l.Issuer) + " CRL"
+		if l.Older {
+			name = "older " + name
+		}
+		fields = append(fields, ui.Field{Name: name, Values: []ui.Span{
 			{Text: "number " + l.Number + ", " + l.span(v.now).Text, Style: l.span(v.now).Style}}})
 	}
 	fields = append(fields, ui.Plain.Field("certificates", fmt.Sprintf("%d valid (%d end within 30 days), %d revoked, %d held, %d expired",
@@ -92,7 +102,7 @@ func runStatus(ctx context.Context, r *run, c *cli.Context) error {
 		v := &statusView{PKI: p.Dir(), CRLs: newCRLViews(s.CRLs, r.now()), Counts: s.Counts, Soon: s.Soon,
 			Epoch: s.Epoch, Head: s.Head.String(), Due: []dueView{}, now: r.now()}
 		for _, ca := range s.CAs {
-			v.CAs = append(v.CAs, caStatusView{ca.Role, ca.Subject, ca.NotAfter, daysLeft(ca.NotAfter, r.now()), ca.Revoked, ca.KeyIsHere})
+			v.CAs = append(v.CAs, caStatusView{ca.Role, ca.Key, ca.Older, ca.Subject, ca.NotAfter, daysLeft(ca.NotAfter, r.now()), ca.Revoked, ca.KeyIsHere})
 		}
 		for _, d := range p.Due(s) {
 			v.Due = append(v.Due, dueView{What: d.What, Do: dueCommand(d)})
@@ -111,8 +121,10 @@ func dueCommand(d store.Due) string {
 	switch {
 	case d.List != nil:
 		return refreshCommand(*d.List)
-	case d.Role == pki.KindIssuing, d.Role == pki.KindRoot:
-		return "create a new PKI in time and let your servers trust both"
+	case d.CA.Older:
+		return "mutual ca retire " + d.CA.Key
+	case d.CA.Revoked:
+		return "mutual ca renew " + string(d.CA.Role) + " --rekey"
 	}
-	return ""
+	return "mutual ca renew " + string(d.CA.Role)
 }

@@ -29,10 +29,19 @@ func treeCommand() *cli.Command {
 type treeView struct {
 	certificateView
 	Issued []*treeView `json:"issued,omitempty"`
+	Older  []*treeView `json:"olderRoots,omitempty"` // beside the newest
 }
 
 // Text implements view.
-func (v *treeView) Text(p *ui.Printer) error { return p.Tree(v.node()) }
+func (v *treeView) Text(p *ui.Printer) error {
+	err := p.Tree(v.node())
+	for _, older := range v.Older {
+		if err == nil {
+			err = p.Tree(older.node())
+		}
+	}
+	return err
+}
 
 func (v *treeView) node() ui.Node {
 	n := ui.Node{Spans: []ui.Span{
@@ -51,11 +60,15 @@ func (v *treeView) node() ui.Node {
 
 func runTree(ctx context.Context, r *run, _ *cli.Context) error {
 	return r.reading(ctx, func(p *store.PKI) error {
-		root, err := p.Tree(ctx)
+		roots, err := p.Tree(ctx)
 		if err != nil {
 			return err
 		}
-		return r.emit(newTreeView(root, r.now()))
+		v := newTreeView(roots[0], r.now())
+		for _, older := range roots[1:] {
+			v.Older = append(v.Older, newTreeView(older, r.now()))
+		}
+		return r.emit(v)
 	})
 }
 

@@ -191,18 +191,18 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 	return nil
 }
 
-// relyOnPKI trusts the root of the PKI and asks its inventory.
+// relyOnPKI trusts the roots of the PKI that are in use and asks its inventory.
 func relyOnPKI(ctx context.Context, p *store.PKI, o *chain.Options, past bool) error {
-	root, err := p.CACertificate(ctx, pki.KindRoot)
+	roots, err := p.CACertificates(ctx, pki.KindRoot)
 	if err != nil {
 		return err
 	}
-	issuing, err := p.CACertificate(ctx, pki.KindIssuing)
+	issuing, err := p.CACertificates(ctx, pki.KindIssuing)
 	if err != nil {
 		return err
 	}
-	o.Anchors = []*x509.Certificate{root}
-	o.Intermediates = append(o.Intermediates, issuing)
+	o.Anchors = roots
+	o.Intermediates = append(o.Intermediates, issuing...)
 	o.Revocation = inventoryStatus(ctx, p, past)
 	return nil
 }
@@ -218,6 +218,8 @@ func inventoryStatus(ctx context.Context, p *store.PKI, past bool) chain.Revocat
 			return chain.RevocationStatus{Detail: "it is not in the inventory of this PKI"}
 		case err != nil:
 			return chain.RevocationStatus{Detail: err.Error()}
+		case known.Revocation == nil && known.Retired:
+			return chain.RevocationStatus{Detail: "the CA that issued it is retired, and no list speaks for it any more"}
 		case known.Revocation == nil:
 			return chain.RevocationStatus{Outcome: chain.Good, Detail: "the inventory knows it"}
 		case past && at.Before(known.Revocation.Done):

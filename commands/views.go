@@ -78,6 +78,8 @@ func stateStyle(s store.State, days int) ui.Style {
 // crlView is the newest CRL of a CA.
 type crlView struct {
 	Issuer     pki.Kind  `json:"issuer"`
+	Key        string    `json:"key"`
+	Older      bool      `json:"older"`
 	Number     string    `json:"number"`
 	ThisUpdate time.Time `json:"thisUpdate"`
 	NextUpdate time.Time `json:"nextUpdate"`
@@ -86,10 +88,11 @@ type crlView struct {
 	Files      []string  `json:"files"`
 	Made       bool      `json:"made"`
 	Overdue    bool      `json:"overdue"`
+	ca         string
 }
 
 func newCRLView(l store.Published, now time.Time) crlView {
-	v := crlView{Issuer: l.Issuer, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, DaysLeft: daysLeft(l.NextUpdate, now),
+	v := crlView{Issuer: l.Issuer, Key: l.Key, Older: l.Older, ca: l.CA(), ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, DaysLeft: daysLeft(l.NextUpdate, now),
 		Entries: l.Entries, Files: l.Files, Made: l.Made, Overdue: l.Overdue}
 	if l.Number != nil {
 		v.Number = l.Number.String()
@@ -115,7 +118,7 @@ func (v crlView) size() string {
 
 // line says in one line which list it is and where.
 func (v crlView) line() string {
-	return fmt.Sprintf("%s CA, number %s, %s, nextUpdate %s, %s", v.Issuer, v.Number, v.size(), when(v.NextUpdate), v.Files[0])
+	return fmt.Sprintf("%s, number %s, %s, nextUpdate %s, %s", v.ca, v.Number, v.size(), when(v.NextUpdate), v.Files[0])
 }
 
 // span says where a list stands.

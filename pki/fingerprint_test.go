@@ -30,6 +30,6 @@ func TestKind(t *testing.T) {
 	}
 	for _, text := range []string{"", "Client", "leaf", "ca"} {
 		_, err := pki.ParseKind(text)
-		wantError(t, err, "is no kind of certificate: root, issuing, client, server or probe")
+		wantError(t, err, "is no kind of certificate: root, issuing, cross, client, server or probe")
 	}
 }

@@ -37,6 +37,9 @@ func NewCA(cert *x509.Certificate, signer crypto.Signer) (*CA, error) {
 // Certificate returns the CA's own certificate.
 func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
 
+// WithCertificate is the same key under another certificate of it.
+func (ca *CA) WithCertificate(cert *x509.Certificate) (*CA, error) { return NewCA(cert, ca.signer) }
+
 // Sign signs a message with the CA's key, as the journal's head is signed.
 func (ca *CA) Sign(message []byte) ([]byte, error) { return keys.Sign(ca.signer, message) }
 

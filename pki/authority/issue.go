@@ -58,6 +58,12 @@ func PrepareRoot(req profile.Request, signer crypto.Signer, who Subject, now tim
 	return prepare(&CA{cert: template.Certificate(), signer: signer}, template, req, who, now), nil
 }
 
+// PrepareSelf is PrepareRoot for the key of a root that has a certificate
+// already: the next one.
+func (ca *CA) PrepareSelf(req profile.Request, who Subject, now time.Time) (*Prepared, error) {
+	return PrepareRoot(req, ca.signer, who, now)
+}
+
 func prepare(ca *CA, template *profile.Template, req profile.Request, who Subject, now time.Time) *Prepared {
 	return &Prepared{ca: ca, template: template, record: Record{
 		IssuerKeyID: ca.cert.SubjectKeyId,

@@ -47,6 +47,31 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 	return "", fmt.Errorf("%q is no key type: p256, p384, rsa2048, rsa3072, rsa4096 or ed25519", s)
 }
 
+// AlgorithmOf gives the kind of a key that Generate could have made.
+func AlgorithmOf(pub crypto.PublicKey) (Algorithm, error) {
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		switch pub.Curve {
+		case elliptic.P256():
+			return P256, nil
+		case elliptic.P384():
+			return P384, nil
+		}
+	case *rsa.PublicKey:
+		switch rsaBits(pub) {
+		case 2048:
+			return RSA2048, nil
+		case 3072:
+			return RSA3072, nil
+		case 4096:
+			return RSA4096, nil
+		}
+	case ed25519.PublicKey:
+		return Ed25519, nil
+	}
+	return "", fmt.Errorf("no key type that can be made here is like this key (%s)", Describe(pub))
+}
+
 // Generate makes a new private key.
 func Generate(a Algorithm) (crypto.Signer, error) {
 	switch a {

@@ -76,7 +76,7 @@ func New(req Request, issuer *x509.Certificate) (*Template, error) {
 // the issuing CA with a path length of 0.
 func (t *Template) fillCA(req Request) {
 	t.cert.IsCA = true
-	t.cert.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	t.cert.KeyUsage = caKeyUsage
 	t.cert.MaxPathLen = -1
 	if req.Kind == pki.KindIssuing {
 		t.cert.MaxPathLen, t.cert.MaxPathLenZero = 0, true
@@ -144,7 +144,7 @@ func (req *Request) checkCA(issuer *x509.Certificate) error {
 	if !req.SAN.IsEmpty() {
 		return requestErrorf("a CA has no subject alternative names")
 	}
-	if req.Kind == pki.KindRoot && !req.Constraints.IsEmpty() {
+	if req.Kind != pki.KindIssuing && !req.Constraints.IsEmpty() {
 		return requestErrorf("name constraints belong on the issuing CA: Java ignores them on a root")
 	}
 	return nil

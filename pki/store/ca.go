@@ -16,15 +16,15 @@ import (
 	"mutual/pki/pemfile"
 )
 
-// keyFile and certificateFile name the files of a CA: root or issuing.
-func keyFile(role pki.Kind) string         { return string(role) + ".key" }
-func certificateFile(role pki.Kind) string { return string(role) + ".crt" }
-
-// caRow is a CA key in use.
+// caRow is a CA key in use, with the certificate that counts: of an issuing CA
+// the one that no other replaces, of a root the one that it signed itself.
 type caRow struct {
 	id      int64
 	role    pki.Kind
+	keyID   []byte
 	changed int64
+	newest  bool // of its role: the one that signs certificates
+	alone   bool // there never was another key of the role
 	cert    *x509.Certificate
 }
 
@@ -35,11 +35,23 @@ type caCache struct {
 	byID map[int64]*authority.CA
 }
 
-// caRows reads the CAs in use, the root first.
+// keep remembers a CA whose key is at hand.
+func (c *caCache) keep(id int64, ca *authority.CA) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byID == nil {
+		c.byID = make(map[int64]*authority.CA)
+	}
+	c.byID[id] = ca
+}
+
+// caRows reads the CAs in use: the roots first, and of each role the newest
+// key first.
 func caRows(ctx context.Context, q querier) ([]caRow, error) {
-	rows, err := q.QueryContext(ctx, `SELECT ca.id, ca.role, ca.changed, c.der, c.sha256 FROM ca
-		JOIN certificate c ON c.subject_ca = ca.id
-		WHERE ca.retired IS NULL AND c.replaced_by IS NULL ORDER BY ca.role DESC, ca.id`)
+	rows, err := q.QueryContext(ctx, `SELECT ca.id, ca.role, ca.key_id, ca.changed, c.der, c.sha256,
+		(SELECT COUNT(*) FROM ca o WHERE o.role = ca.role)
+		FROM ca JOIN certificate c ON c.subject_ca = ca.id
+		WHERE ca.retired IS NULL AND c.replaced_by IS NULL AND c.kind = ca.role ORDER BY ca.role DESC, ca.id DESC`)
 	if err != nil {
 		return nil, wrap("reading the CAs", err)
 	}
@@ -49,13 +61,15 @@ func caRows(ctx context.Context, q querier) ([]caRow, error) {
 		var r caRow
 		var role string
 		var der, sum []byte
-		if err := rows.Scan(&r.id, &role, &r.changed, &der, &sum); err != nil {
+		var keys int
+		if err := rows.Scan(&r.id, &role, &r.keyID, &r.changed, &der, &sum, &keys); err != nil {
 			return nil, wrap("reading the CAs", err)
 		}
 		if r.cert, err = parseStored(der, sum); err != nil {
 			return nil, err
 		}
-		r.role = pki.Kind(role)
+		r.role, r.alone = pki.Kind(role), keys == 1
+		r.newest = len(out) == 0 || out[len(out)-1].role != r.role
 		out = append(out, r)
 	}
 	return out, wrap("reading the CAs", rows.Err())
@@ -80,8 +94,13 @@ func parseStored(der, sum []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// caRow gives the newest CA of a role.
 func (p *PKI) caRow(ctx context.Context, role pki.Kind) (caRow, error) {
-	rows, err := caRows(ctx, p.db)
+	return newestCA(ctx, p.db, role)
+}
+
+func newestCA(ctx context.Context, q querier, role pki.Kind) (caRow, error) {
+	rows, err := caRows(ctx, q)
 	if err != nil {
 		return caRow{}, err
 	}
@@ -93,25 +112,37 @@ func (p *PKI) caRow(ctx context.Context, role pki.Kind) (caRow, error) {
 	return caRow{}, fmt.Errorf("%w: it holds no %s CA", ErrDamaged, role)
 }
 
-// CACertificate returns the certificate of the root or the issuing CA.
+func (p *PKI) caRowByID(ctx context.Context, id int64) (caRow, error) {
+	rows, err := caRows(ctx, p.db)
+	if err != nil {
+		return caRow{}, err
+	}
+	for _, r := range rows {
+		if r.id == id {
+			return r, nil
+		}
+	}
+	return caRow{}, ErrRetired
+}
+
+// CACertificate returns the certificate of the newest root or issuing CA.
 func (p *PKI) CACertificate(ctx context.Context, role pki.Kind) (*x509.Certificate, error) {
 	r, err := p.caRow(ctx, role)
 	return r.cert, err
 }
 
-func issuingCertificates(ctx context.Context, q querier) ([]*x509.Certificate, error) {
-	rows, err := caRows(ctx, q)
+// CACertificates returns the certificates of all roots or issuing CAs in use,
+// the newest first. What any of them has signed is to be judged.
+func (p *PKI) CACertificates(ctx context.Context, role pki.Kind) ([]*x509.Certificate, error) {
+	rows, err := caRows(ctx, p.db)
 	if err != nil {
 		return nil, err
 	}
 	var out []*x509.Certificate
 	for _, r := range rows {
-		if r.role == pki.KindIssuing {
+		if r.role == role {
 			out = append(out, r.cert)
 		}
-	}
-	if len(out) == 0 {
-		return nil, errNoIssuing
 	}
 	return out, nil
 }
@@ -125,32 +156,49 @@ func (p *PKI) Issuing(ctx context.Context) (*authority.CA, error) {
 	return p.load(r, "")
 }
 
-// load joins a CA with its key, from the PKI's directory or another file.
+// load joins a CA with its key, from the PKI's directory or, for a root, from
+// the file keyPath if it is that root's.
 func (p *PKI) load(r caRow, keyPath string) (*authority.CA, error) {
 	p.cas.mu.Lock()
-	defer p.cas.mu.Unlock()
-	if ca := p.cas.byID[r.id]; ca != nil {
-		return ca, nil
+	ca := p.cas.byID[r.id]
+	p.cas.mu.Unlock()
+	if ca != nil {
+		return ca.WithCertificate(r.cert) // which may be another by now
 	}
-	if keyPath == "" {
-		keyPath = p.Path(keyFile(r.role))
+	files := p.keyPlaces(r)
+	if keyPath != "" && r.role == pki.KindRoot {
+		files = []string{keyPath}
 	}
-	signer, err := p.readKey(keyPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s is not there", ErrNoKey, keyPath)
-	}
+	ca, err := p.loadFrom(r, files)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of the %s CA %s: %w", r.role, keyPath, err)
+		return nil, err
 	}
-	ca, err := authority.NewCA(r.cert, signer)
-	if err != nil {
-		return nil, fmt.Errorf("reading the key of the %s CA %s: %w", r.role, keyPath, err)
-	}
-	if p.cas.byID == nil {
-		p.cas.byID = make(map[int64]*authority.CA)
-	}
-	p.cas.byID[r.id] = ca
+	p.cas.keep(r.id, ca)
 	return ca, nil
+}
+
+// loadFrom takes the first file that holds the CA's key.
+func (p *PKI) loadFrom(r caRow, files []string) (*authority.CA, error) {
+	err := fmt.Errorf("%w: %s is not there", ErrNoKey, files[len(files)-1])
+	for _, file := range files {
+		signer, bad := p.readKey(file)
+		if errors.Is(bad, fs.ErrNotExist) {
+			continue
+		}
+		var ca *authority.CA
+		if bad == nil {
+			ca, bad = authority.NewCA(r.cert, signer)
+		}
+		switch {
+		case bad == nil:
+			return ca, nil
+		case errors.Is(bad, authority.ErrKeyMismatch) && !r.alone: // another CA's of the same role
+			err = fmt.Errorf("%w: %s holds another key than that of %s", ErrNoKey, file, r.cert.Subject)
+		default:
+			return nil, fmt.Errorf("reading the key of the %s CA %s: %w", r.role, file, bad)
+		}
+	}
+	return nil, err
 }
 
 func (p *PKI) readKey(path string) (crypto.Signer, error) {

@@ -5,45 +5,56 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 
-	"mutual/pki"
+	"mutual/pki/authority"
 	"mutual/pki/crl"
 	"mutual/pki/internal/durable"
 	"mutual/pki/pemfile"
 )
 
-// CRLs reads what is known of the newest list of each CA, the issuing CA's
-// first.
+// CRLs reads what is known of the newest list of each CA in use: those of the
+// issuing CAs and then those of the roots, of each role the newest CA's first.
 func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
 	settings, err := p.Settings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := p.db.QueryContext(ctx, `SELECT ca.id, ca.role, ca.changed, l.number, l.this_update, l.next_update, l.entries, l.epoch, l.sha256, l.der
+	cas, err := caRows(ctx, p.db)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := p.db.QueryContext(ctx, `SELECT ca.id, ca.changed, l.number, l.this_update, l.next_update, l.entries, l.epoch, l.sha256, l.der
 		FROM ca LEFT JOIN crl l ON l.issuer = ca.id AND l.number = (SELECT MAX(number) FROM crl WHERE issuer = ca.id)
-		WHERE ca.retired IS NULL ORDER BY ca.role, ca.id`)
+		WHERE ca.retired IS NULL ORDER BY ca.role, ca.id DESC`)
 	if err != nil {
 		return nil, wrap("reading the CRLs", err)
 	}
 	defer func() { _ = rows.Close() }() // Err below reports what matters
 	var out []Published
 	for rows.Next() {
-		var role string
 		var changed int64
 		var number, thisUpdate, nextUpdate, entries, epoch sql.NullInt64
 		l := Published{}
-		if err := rows.Scan(&l.ca, &role, &changed, &number, &thisUpdate, &nextUpdate, &entries, &epoch, &l.sha256, &l.der); err != nil {
+		if err := rows.Scan(&l.ca, &changed, &number, &thisUpdate, &nextUpdate, &entries, &epoch, &l.sha256, &l.der); err != nil {
 			return nil, wrap("reading the CRLs", err)
 		}
 		if sum := sha256.Sum256(l.der); l.der != nil && !bytes.Equal(sum[:], l.sha256) {
 			return nil, errNeedsDigest
 		}
-		l.Issuer = pki.Kind(role)
-		l.Files = []string{p.Path(crlPath(l.Issuer, "crl")), p.Path(crlPath(l.Issuer, "pem"))}
+		i := slices.IndexFunc(cas, func(r caRow) bool { return r.id == l.ca })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: a CA has no certificate", ErrDamaged)
+		}
+		l.of(p, cas[i])
 		if number.Valid {
 			l.Number = big.NewInt(number.Int64)
 			l.ThisUpdate, l.NextUpdate = fromUnix(thisUpdate.Int64), fromUnix(nextUpdate.Int64)
@@ -56,7 +67,14 @@ func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
 	return out, wrap("reading the CRLs", rows.Err())
 }
 
-func crlPath(role pki.Kind, ext string) string { return crlDir + "/" + string(role) + "." + ext }
+// of says whose list it is and where it lies.
+func (l *Published) of(p *PKI, ca caRow) {
+	l.Issuer, l.Key, l.Older, l.Ends = ca.role, shortID(ca.keyID), !ca.newest, ca.cert.NotAfter
+	l.base, l.alone = ca.base(), ca.alone
+	l.Files = []string{p.Path(crlPath(l.base, "crl")), p.Path(crlPath(l.base, "pem"))}
+}
+
+func crlPath(base, ext string) string { return crlDir + "/" + base + "." + ext }
 
 // ChainPath is the file with every CRL of the chain, relative to the PKI.
 const ChainPath = crlDir + "/chain.pem"
@@ -69,11 +87,11 @@ func (p *PKI) inPlace(l Published, published string) bool {
 		if dir == "" {
 			continue
 		}
-		number, err := numberIn(filepath.Join(dir, filepath.FromSlash(crlPath(l.Issuer, "crl"))))
+		number, err := numberIn(filepath.Join(dir, filepath.FromSlash(crlPath(l.base, "crl"))))
 		if err != nil || l.Number == nil || number.Cmp(l.Number) != 0 {
 			return false
 		}
-		for _, name := range []string{crlPath(l.Issuer, "pem"), ChainPath} {
+		for _, name := range []string{crlPath(l.base, "pem"), ChainPath} {
 			if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 				return false
 			}
@@ -92,6 +110,17 @@ func numberIn(path string) (*big.Int, error) {
 	return crl.PeekNumber(f)
 }
 
+// readList reads a list that only files hold: from its own, or where its CA
+// has just ceased to be the newest from the one that it had as such.
+func (p *PKI) readList(l *Published) []byte {
+	for _, path := range []string{l.Files[0], p.Path(crlPath(string(l.Issuer), "crl"))} {
+		if der := readIfSame(path, l.sha256); der != nil {
+			return der
+		}
+	}
+	return nil
+}
+
 // readIfSame reads a file if it has the SHA-256, and else gives nil: it will be
 // made again.
 func readIfSame(path string, sum []byte) []byte {
@@ -103,14 +132,18 @@ func readIfSame(path string, sum []byte) []byte {
 }
 
 // writeLists puts the lists into the directory by rename: all of them in one
-// file, the issuing CA's first because some programs read only one; then PEM
-// and last DER of each. What is there is written although another is not.
+// file, the newest issuing CA's first because some programs read only one;
+// then PEM and last DER of each, those of older CAs before the newest takes
+// the name that they had. What is there is written although another is not.
 func (p *PKI) writeLists(lists []Published) error {
 	var chain bytes.Buffer
 	var missing error
 	for _, l := range lists {
+		if l.der == nil && l.Older && errors.Is(l.Skipped, authority.ErrIssuerExpired) {
+			continue
+		}
 		if l.der == nil {
-			missing = fmt.Errorf("the CRL of the %s CA is not in its file and cannot be made: %w", l.Issuer, l.Skipped)
+			missing = fmt.Errorf("the CRL of the %s is not in its file and cannot be made: %w", l.CA(), l.Skipped)
 		}
 		chain.Write(pemfile.EncodeCRL(l.der))
 	}
@@ -119,14 +152,14 @@ func (p *PKI) writeLists(lists []Published) error {
 			return err
 		}
 	}
-	for _, l := range lists {
+	for _, l := range slices.Backward(lists) {
 		if l.der == nil {
 			continue
 		}
-		if err := writeIfOther(p.Path(crlPath(l.Issuer, "pem")), pemfile.EncodeCRL(l.der)); err != nil {
+		if err := writeIfOther(l.Files[1], pemfile.EncodeCRL(l.der)); err != nil {
 			return err
 		}
-		if err := writeIfOther(p.Path(crlPath(l.Issuer, "crl")), l.der); err != nil {
+		if err := writeIfOther(l.Files[0], l.der); err != nil {
 			return err
 		}
 	}
@@ -142,21 +175,31 @@ func writeIfOther(path string, data []byte) error {
 	return durable.WriteFile(path, data, 0o644)
 }
 
-// copyTo keeps a directory that servers read: certificates and lists, readable
-// by everybody, each replaced by rename, the DER files last.
-func (p *PKI) copyTo(dir string) error {
+// copyTo keeps a directory that servers read: lists and certificates, readable
+// by everybody, each replaced by rename. The lists come before the CAs that
+// need them, and the DER files last.
+func (p *PKI) copyTo(ctx context.Context, dir string) error {
 	for _, d := range []string{dir, filepath.Join(dir, crlDir)} {
 		if err := makePublic(d); err != nil {
 			return fmt.Errorf("publishing: %w", err)
 		}
 	}
-	if err := p.writeCertificates(dir, 0o644); err != nil {
-		return fmt.Errorf("publishing: %w", err)
+	cas, err := caRows(ctx, p.db)
+	if err != nil {
+		return err
 	}
-	for _, name := range []string{
-		ChainPath, crlPath(pki.KindIssuing, "pem"), crlPath(pki.KindRoot, "pem"),
-		crlPath(pki.KindIssuing, "crl"), crlPath(pki.KindRoot, "crl"),
-	} {
+	lists := []string{ChainPath}
+	for _, ext := range []string{"pem", "crl"} {
+		for _, ca := range slices.Backward(cas) {
+			lists = append(lists, crlPath(ca.base(), ext))
+		}
+	}
+	for i, name := range lists {
+		if i == 1+len(cas) {
+			if err := p.writeCertificates(ctx, dir); err != nil {
+				return fmt.Errorf("publishing: %w", err)
+			}
+		}
 		data, err := os.ReadFile(p.Path(name))
 		if err != nil {
 			return fmt.Errorf("publishing: %w", err)
@@ -204,27 +247,57 @@ func makePublic(dir string) error {
 	return durable.Mkdir(dir, 0o755)
 }
 
-// checkPublished refuses a database that knows less than the list beside it:
-// its next list would let revoked certificates back in. The files are read
-// first: a list is in the database before it is in a file.
+// checkPublished refuses a database that knows less than a list beside it: its
+// next list would let revoked certificates back in. The files are read first:
+// a list is in the database before it is in a file. Numbers are compared over
+// all CAs of a role, for a file may still hold the list of the CA that had its
+// name before; they grow with the time, so that no CA hides another's.
 func (p *PKI) checkPublished(ctx context.Context) error {
-	onDisk := map[pki.Kind]*big.Int{}
-	for _, role := range []pki.Kind{pki.KindIssuing, pki.KindRoot} {
-		number, err := numberIn(p.Path(crlPath(role, "crl")))
-		if err != nil {
-			continue // it will be written again
-		}
-		onDisk[role] = number
+	files, err := os.ReadDir(p.Path(crlDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the published CRLs: %w", err)
 	}
-	lists, err := p.CRLs(ctx)
+	numbers := map[string]*big.Int{}
+	for _, f := range files {
+		if !listName.MatchString(f.Name()) {
+			continue
+		}
+		path := p.Path(crlDir + "/" + f.Name())
+		if number, err := numberIn(path); err == nil { // else it will be written again
+			numbers[path] = number
+		}
+	}
+	newest, err := p.newestNumbers(ctx)
 	if err != nil {
 		return err
 	}
-	for _, l := range lists {
-		number := onDisk[l.Issuer]
-		if number != nil && (l.Number == nil || number.Cmp(l.Number) > 0) {
-			return fmt.Errorf("%w: %s has number %s, and the newest in the database is %v", ErrRolledBack, l.Files[0], number, l.Number)
+	for path, number := range numbers {
+		role, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".crl"), "-")
+		if known := newest[role]; known == nil || number.Cmp(known) > 0 {
+			return fmt.Errorf("%w: %s has number %s, and the newest in the database is %v", ErrRolledBack, path, number, known)
 		}
 	}
 	return nil
+}
+
+// listName matches the files of lists, of CAs in use or not.
+var listName = regexp.MustCompile(`^(root|issuing)(-[0-9a-f]{8})?\.crl$`)
+
+// newestNumbers gives the highest CRL number of each role.
+func (p *PKI) newestNumbers(ctx context.Context) (map[string]*big.Int, error) {
+	rows, err := p.db.QueryContext(ctx, `SELECT ca.role, MAX(crl.number) FROM crl JOIN ca ON ca.id = crl.issuer GROUP BY ca.role`)
+	if err != nil {
+		return nil, wrap("reading the CRLs", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	out := map[string]*big.Int{}
+	for rows.Next() {
+		var role string
+		var number int64
+		if err := rows.Scan(&role, &number); err != nil {
+			return nil, wrap("reading the CRLs", err)
+		}
+		out[role] = big.NewInt(number)
+	}
+	return out, wrap("reading the CRLs", rows.Err())
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +14,6 @@ import (
 	"mutual/pki/authority"
 	"mutual/pki/internal/durable"
 	"mutual/pki/keys"
-	"mutual/pki/pemfile"
 	"mutual/pki/profile"
 )
 
@@ -92,12 +90,11 @@ func checkInit(dir, rootKeyOut string) error {
 
 // initialiser builds a PKI in its temporary directory.
 type initialiser struct {
-	dir           string
-	undo          func() // removes the directories above it that were made
-	req           InitRequest
-	opts          Options
-	root, issuing *authority.CA
-	rootKey       *durable.Staged // beside its place where that is elsewhere, else nil
+	dir     string
+	undo    func() // removes the directories above it that were made
+	req     InitRequest
+	opts    Options
+	rootKey *durable.Staged // beside its place where that is elsewhere, else nil
 }
 
 // discard gives up a PKI that does not come to be.
@@ -152,14 +149,11 @@ func (n *initialiser) run(ctx context.Context) error {
 	if err := p.update(ctx, nil, func(t *Tx) error { return n.record(t, rootKey, issuingKey) }); err != nil {
 		return err
 	}
-	if _, err := p.publish(ctx, publishRequest{force: true, private: true, cas: map[pki.Kind]*authority.CA{pki.KindRoot: n.root, pki.KindIssuing: n.issuing}}); err != nil {
-		return err
-	}
-	if err := p.writeCertificates(p.dir, 0o644); err != nil {
+	if _, err := p.publish(ctx, publishRequest{force: true, private: true}); err != nil {
 		return err
 	}
 	if n.req.Settings.Publish != "" {
-		if err := p.copyTo(n.req.Settings.Publish); err != nil {
+		if err := p.copyTo(ctx, n.req.Settings.Publish); err != nil {
 			return err
 		}
 	}
@@ -201,34 +195,26 @@ func (n *initialiser) record(t *Tx, rootKey, issuingKey crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	if n.root, err = authority.NewCA(root, rootKey); err != nil {
-		return err
-	}
-	issuing, err := n.certify(t, pki.KindIssuing, issuingKey, n.root, issuingWindow)
+	issuing, err := n.certify(t, pki.KindIssuing, issuingKey, root, issuingWindow)
 	if err != nil {
 		return err
 	}
-	if n.issuing, err = authority.NewCA(issuing, issuingKey); err != nil {
-		return err
-	}
-	t.signer = n.issuing
+	t.signer = issuing
 	_, err = t.append("init", n.req.Name, map[string]any{
-		"root": pki.FingerprintOf(root.Raw), "issuing": pki.FingerprintOf(issuing.Raw),
+		"root": pki.FingerprintOf(root.Certificate().Raw), "issuing": pki.FingerprintOf(issuing.Certificate().Raw),
 	})
 	return err
 }
 
 // certify issues the certificate of a CA key; by is nil for the root.
-func (n *initialiser) certify(t *Tx, role pki.Kind, key crypto.Signer, by *authority.CA, window profile.Window) (*x509.Certificate, error) {
+func (n *initialiser) certify(t *Tx, role pki.Kind, key crypto.Signer, by *authority.CA, window profile.Window) (*authority.CA, error) {
 	keyID, err := keys.KeyID(key.Public())
 	if err != nil {
 		return nil, err
 	}
-	var id int64
-	err = t.tx.QueryRowContext(t.ctx, `INSERT INTO ca (role, key_id, created) VALUES ($1, $2, $3) RETURNING id`,
-		string(role), keyID, t.now.Unix()).Scan(&id)
+	id, err := t.addCA(role, keyID)
 	if err != nil {
-		return nil, wrap("recording the CA", err)
+		return nil, err
 	}
 	var issuer *x509.Certificate
 	if by != nil {
@@ -251,39 +237,28 @@ func (n *initialiser) certify(t *Tx, role pki.Kind, key crypto.Signer, by *autho
 	if err != nil {
 		return nil, err
 	}
-	fingerprint := pki.FingerprintOf(cert.Raw)
-	return cert, t.exec("recording the CA", `UPDATE certificate SET subject_ca = $1 WHERE sha256 = $2`, id, fingerprint[:])
-}
-
-func (n *initialiser) prepare(req profile.Request, key crypto.Signer, by *authority.CA, t *Tx) (*authority.Prepared, error) {
-	serial, err := authority.NewSerial(nil)
+	ca, err := authority.NewCA(cert, key)
 	if err != nil {
 		return nil, err
 	}
-	who := authority.Subject{Serial: serial}
+	t.pki.cas.keep(id, ca)
+	return ca, t.belongsTo(cert, id)
+}
+
+func (n *initialiser) prepare(req profile.Request, key crypto.Signer, by *authority.CA, t *Tx) (*authority.Prepared, error) {
+	who, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
 	if by == nil {
 		return authority.PrepareRoot(req, key, who, t.now)
 	}
 	return by.Prepare(req, who, t.now)
 }
 
-// caName is unique for each CA key: CRLs are found by it, and NSS, GnuTLS and
-// Java tell keys apart by it.
-func caName(req InitRequest, role pki.Kind, keyID []byte) string {
-	name := req.Name
-	if req.Settings.Test {
-		name += " TEST"
-	}
-	what := "Root"
-	if role == pki.KindIssuing {
-		what = "Issuing"
-	}
-	return fmt.Sprintf("%s %s CA %s", name, what, hex.EncodeToString(keyID[:4]))
-}
-
 // MaxCAName is how long the name of a PKI may be, so that what is added to it
 // still fits a common name.
-const MaxCAName = 64 - len(" TEST Issuing CA 01234567")
+const MaxCAName = maxCommonName - len(" TEST Issuing CA 01234567")
 
 // moveTo gives the PKI its place. The root's key that goes elsewhere is out
 // before, so that no crash can lose it.
@@ -338,28 +313,4 @@ func createDatabase(ctx context.Context, dir string, opts Options) (*PKI, error)
 		}
 	}
 	return p, nil
-}
-
-// writeCertificates writes what a server trusts: the root's certificate, the
-// issuing CA's, and both in one file.
-func (p *PKI) writeCertificates(dir string, mode fs.FileMode) error {
-	rows, err := caRows(context.Background(), p.db)
-	if err != nil {
-		return err
-	}
-	byRole := map[pki.Kind][]*x509.Certificate{}
-	for _, r := range rows {
-		byRole[r.role] = append(byRole[r.role], r.cert)
-	}
-	root, issuing := byRole[pki.KindRoot], byRole[pki.KindIssuing]
-	for name, certs := range map[string][]*x509.Certificate{
-		certificateFile(pki.KindRoot):    root,
-		certificateFile(pki.KindIssuing): issuing,
-		caFile:                           append(append([]*x509.Certificate(nil), issuing...), root...),
-	} {
-		if err := durable.WriteFile(filepath.Join(dir, name), pemfile.EncodeCertificates(certs...), mode); err != nil {
-			return err
-		}
-	}
-	return nil
 }

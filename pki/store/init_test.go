@@ -246,9 +246,9 @@ func TestStates(t *testing.T) {
 	if s.Soon != 1 || s.Epoch != 2 {
 		t.Errorf("%d end soon, the epoch is %d", s.Soon, s.Epoch)
 	}
-	tree, err := f.Tree(t.Context())
+	roots, err := f.Tree(t.Context())
 	f.must(err)
-	if tree.Kind != pki.KindRoot || len(tree.Issued) != 1 || len(tree.Issued[0].Issued) != 5 {
+	if tree := roots[0]; len(roots) != 1 || tree.Kind != pki.KindRoot || len(tree.Issued) != 1 || len(tree.Issued[0].Issued) != 5 {
 		t.Errorf("the tree is %+v", tree)
 	}
 }

@@ -23,11 +23,10 @@ type IssueRequest struct {
 	Window    profile.Window  // a zero TTL without NotAfter is the PKI's default
 }
 
-// Issued is a certificate that was issued, with its chain up to the issuing
-// CA.
+// Issued is a certificate that was issued, with its chain below the root.
 type Issued struct {
 	Certificate *x509.Certificate
-	Chain       []*x509.Certificate // leaf first, without the root
+	Chain       []*x509.Certificate // leaf first; see IssuerChain
 	Serial      pki.Serial
 	Clipped     string // what cut the lifetime short, empty when nothing did
 }
@@ -86,8 +85,9 @@ func (p *PKI) Issue(ctx context.Context, req IssueRequest) (*Issued, error) {
 	if err != nil {
 		return nil, err
 	}
-	issued.Chain = []*x509.Certificate{issued.Certificate, ca.Certificate()}
-	return issued, nil
+	above, err := p.chainAbove(ctx, ca.Certificate())
+	issued.Chain = append([]*x509.Certificate{issued.Certificate}, above...)
+	return issued, err
 }
 
 // profile turns the request into what the profile checks.
@@ -125,13 +125,15 @@ func (p *PKI) issuingInForce(ctx context.Context) (*authority.CA, error) {
 	if err := ca.CheckValid(p.now()); err != nil {
 		return nil, err
 	}
-	return ca, p.checkIssuingNotRevoked(ctx)
+	return ca, checkNotRevoked(ctx, p.db, ca.Certificate().SubjectKeyId)
 }
 
-func (p *PKI) checkIssuingNotRevoked(ctx context.Context) error {
+// checkNotRevoked: a CA whose key was certified twice is revoked with either
+// certificate, for the reason may lie with the key.
+func checkNotRevoked(ctx context.Context, q querier, keyID []byte) error {
 	var n int
-	err := p.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
-		JOIN ca ON ca.id = c.subject_ca WHERE ca.role = 'issuing' AND ca.retired IS NULL`).Scan(&n)
+	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
+		JOIN ca ON ca.id = c.subject_ca WHERE ca.key_id = $1`, keyID).Scan(&n)
 	if err != nil {
 		return wrap("looking for the issuing CA's revocation", err)
 	}

@@ -89,7 +89,7 @@ func chain(previous, line []byte) []byte {
 }
 
 // append writes a line and gives its number. Where the transaction has the
-// issuing CA's key, the new head is signed.
+// key of an issuing CA, the new head is signed.
 func (t *Tx) append(act, subject string, details any) (int64, error) {
 	number, previous, err := t.head()
 	if err != nil {
@@ -190,13 +190,9 @@ func (p *PKI) VerifyJournal(ctx context.Context, kept *Head) (head Head, signed 
 		return Head{}, 0, wrap("reading the journal", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	issuing, err := issuingCertificates(ctx, tx)
-	if err != nil {
-		return Head{}, 0, err
-	}
 	v := journalVerifier{kept: kept}
-	for _, c := range issuing {
-		v.public = append(v.public, c.PublicKey)
+	if v.public, err = issuingKeys(ctx, tx); err != nil {
+		return Head{}, 0, err
 	}
 	if err := scanJournal(ctx, tx, 1, v.line); err != nil {
 		return Head{}, 0, err
@@ -277,4 +273,34 @@ func subjectOf(name pki.Name, kind pki.Kind) string {
 		return string(kind)
 	}
 	return name.String()
+}
+
+// issuingKeys gives the public keys of all issuing CAs that this PKI ever had:
+// each may have signed heads.
+func issuingKeys(ctx context.Context, q querier) ([]any, error) {
+	rows, err := q.QueryContext(ctx, `SELECT c.der, c.sha256 FROM certificate c JOIN ca ON ca.id = c.subject_ca
+		WHERE ca.role = 'issuing' AND c.kind = 'issuing' AND c.replaced_by IS NULL ORDER BY ca.id DESC`)
+	if err != nil {
+		return nil, wrap("reading the CAs", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	var out []any
+	for rows.Next() {
+		var der, sum []byte
+		if err := rows.Scan(&der, &sum); err != nil {
+			return nil, wrap("reading the CAs", err)
+		}
+		cert, err := parseStored(der, sum)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cert.PublicKey)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, wrap("reading the CAs", err)
+	}
+	if len(out) == 0 {
+		return nil, errNoIssuing
+	}
+	return out, nil
 }

@@ -20,6 +20,7 @@ type Certificate struct {
 	Revocation  *authority.Revocation // nil: not revoked
 	NameBlocked bool                  // no certificate is issued for its identity
 	Replaced    bool                  // by a newer one
+	Retired     bool                  // the CA that issued it: no list speaks for it any more
 
 	id, issuer int64
 	epoch      int64 // of the revocation
@@ -117,7 +118,7 @@ func (p *PKI) List(ctx context.Context, f Filter, each func(Certificate) error) 
 
 const certificateQuery = `SELECT c.id, c.issuer, ca.key_id, c.serial, c.kind, COALESCE(i.name, ''), c.label,
 	c.not_before, c.not_after, c.issued, c.backdated, c.sha256, c.digest,
-	r.reason, r.done, r.listed_from, r.epoch, r.digest, i.blocked, c.replaced_by
+	r.reason, r.done, r.listed_from, r.epoch, r.digest, i.blocked, c.replaced_by, ca.retired
 	FROM certificate c JOIN ca ON ca.id = c.issuer
 	LEFT JOIN identity i ON i.id = c.identity
 	LEFT JOIN revocation r ON r.certificate = c.id
@@ -157,10 +158,10 @@ func scanCertificate(rows *sql.Rows) (Certificate, error) {
 	var serial, sum, digest, revocationSum []byte
 	var kind, name string
 	var notBefore, notAfter, issued int64
-	var reason, done, listed, epoch, blockedAt, replaced sql.NullInt64
+	var reason, done, listed, epoch, blockedAt, replaced, retired sql.NullInt64
 	if err := rows.Scan(&c.id, &c.issuer, &c.IssuerKeyID, &serial, &kind, &name, &c.Label,
 		&notBefore, &notAfter, &issued, &c.Backdated, &sum, &digest,
-		&reason, &done, &listed, &epoch, &revocationSum, &blockedAt, &replaced); err != nil {
+		&reason, &done, &listed, &epoch, &revocationSum, &blockedAt, &replaced, &retired); err != nil {
 		return c, wrap("reading the inventory", err)
 	}
 	var err error
@@ -175,7 +176,7 @@ func scanCertificate(rows *sql.Rows) (Certificate, error) {
 	c.Kind = pki.Kind(kind)
 	c.NotBefore, c.NotAfter, c.Issued = fromUnix(notBefore), fromUnix(notAfter), fromUnix(issued)
 	copy(c.Fingerprint[:], sum)
-	c.NameBlocked, c.Replaced = blockedAt.Valid, replaced.Valid
+	c.NameBlocked, c.Replaced, c.Retired = blockedAt.Valid, replaced.Valid, retired.Valid
 	if !bytes.Equal(recordDigest(c.Record, c.Fingerprint), digest) {
 		return c, errNeedsDigest
 	}

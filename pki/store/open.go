@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"mutual/pki"
 )
 
 // The files of a PKI, relative to its directory.
@@ -119,8 +117,12 @@ func checkModes(dir string) error {
 	if err := checkMode(dir, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{dbFile, keyFile(pki.KindRoot), keyFile(pki.KindIssuing)} {
-		if err := checkMode(filepath.Join(dir, name), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	private, err := keyFiles(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range append(private, filepath.Join(dir, dbFile)) {
+		if err := checkMode(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

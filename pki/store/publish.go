@@ -17,7 +17,10 @@ import (
 
 // Published is the newest CRL of a CA.
 type Published struct {
-	Issuer     pki.Kind // root or issuing
+	Issuer     pki.Kind  // root or issuing
+	Key        string    // which of the role's keys, in short
+	Older      bool      // the CA issues no more, and others of its role do
+	Ends       time.Time // when the CA's certificate does
 	Number     *big.Int
 	ThisUpdate time.Time
 	NextUpdate time.Time
@@ -29,6 +32,8 @@ type Published struct {
 	Skipped    error    // why no new one could be made; nil: made, or none is due
 
 	ca     int64
+	base   string // how the names of its files begin
+	alone  bool   // its role never had another key
 	epoch  int64
 	sha256 []byte
 	der    []byte // as it was signed; empty where only the file has it
@@ -41,14 +46,25 @@ func (l *Published) Due() (refresh, warn time.Time) {
 	return l.ThisUpdate.Add(life / 2), l.ThisUpdate.Add(life * 2 / 3)
 }
 
+// CA names the CA of the list.
+func (l *Published) CA() string {
+	if l.Older {
+		return fmt.Sprintf("older %s CA %s", l.Issuer, l.Key)
+	}
+	return string(l.Issuer) + " CA"
+}
+
+// over reports whether nobody needs the list any more: the CA issues no more,
+// and has expired with everything that it issued.
+func (l *Published) over(now time.Time) bool { return l.Older && !now.Before(l.Ends) }
+
 // publishRequest says which lists are to be made.
 type publishRequest struct {
 	force       bool     // whatever is out
 	only        pki.Kind // empty: both
 	rootKey     string   // file of a root's key that lies elsewhere
 	acceptClock bool
-	private     bool                       // not into the directory that servers read
-	cas         map[pki.Kind]*authority.CA // whose keys are at hand
+	private     bool // not into the directory that servers read
 }
 
 // forces reports whether a CA's list is made whatever the age of the last one.
@@ -57,13 +73,31 @@ func (r publishRequest) forces(issuer pki.Kind) bool {
 }
 
 // failure says whether it is an error that a list cannot be made, and wraps
-// it. The root's key may be elsewhere where nobody asked for the root's list.
-func (r publishRequest) failure(issuer pki.Kind, err error) error {
-	elsewhere := issuer == pki.KindRoot && r.only == "" && r.rootKey == "" && errors.Is(err, ErrNoKey)
-	if isFatal(err) || r.forces(issuer) && !elsewhere {
-		return fmt.Errorf("making the %s CA's CRL: %w", issuer, err)
+// it. The root's key may be elsewhere where nobody asked for the root's list,
+// and of several roots a file has the key of one; see served.
+func (r publishRequest) failure(l *Published, err error) error {
+	elsewhere := errors.Is(err, ErrNoKey) && l.Issuer == pki.KindRoot && (r.only == "" && r.rootKey == "" || !l.alone)
+	if isFatal(err) || r.forces(l.Issuer) && !elsewhere {
+		return fmt.Errorf("making the %s's CRL: %w", l.CA(), err)
 	}
 	return nil
+}
+
+// served: where the root's list was asked for, one of the roots must make one.
+func (r publishRequest) served(lists []Published, signers []*authority.CA) error {
+	if !r.forces(pki.KindRoot) || r.only == "" && r.rootKey == "" {
+		return nil
+	}
+	var missing error
+	for i, l := range lists {
+		switch {
+		case l.Issuer == pki.KindRoot && signers[i] != nil:
+			return nil
+		case l.Issuer == pki.KindRoot && missing == nil:
+			missing = fmt.Errorf("making the %s's CRL: %w", l.CA(), l.Skipped)
+		}
+	}
+	return missing
 }
 
 // RefreshRequest says which lists crl refresh makes.
@@ -88,8 +122,12 @@ func (p *PKI) Upkeep(ctx context.Context) ([]Published, error) {
 	if err != nil {
 		return nil, err
 	}
+	settled, err := p.certificatesInPlace(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range lists {
-		if p.due(l) || !l.InPlace {
+		if p.due(l) || !l.InPlace || !settled {
 			return p.publish(ctx, publishRequest{})
 		}
 	}
@@ -113,8 +151,12 @@ func (p *PKI) publishAct(ctx context.Context, o *Outcome) error {
 }
 
 // due reports whether a list must be made: there is none, it lacks something,
-// or half of its life is over.
+// or half of its life is over. A CA that issues no more and has expired makes
+// none.
 func (p *PKI) due(l Published) bool {
+	if l.over(p.now()) {
+		return false
+	}
 	refresh, _ := l.Due()
 	return l.Number == nil || l.Overdue || p.now().After(refresh)
 }
@@ -134,15 +176,23 @@ func (p *PKI) publish(ctx context.Context, req publishRequest) ([]Published, err
 		return nil, err
 	}
 	defer release()
+	for _, role := range []pki.Kind{pki.KindRoot, pki.KindIssuing} {
+		if err := p.settleKeys(ctx, role); err != nil {
+			return nil, err
+		}
+	}
 	lists, err := p.makeLists(ctx, req)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.writeCertificates(ctx, p.dir); err != nil {
 		return nil, err
 	}
 	settings, err := p.Settings(ctx)
 	if err != nil || settings.Publish == "" || req.private {
 		return lists, err
 	}
-	return lists, p.copyTo(settings.Publish)
+	return lists, p.copyTo(ctx, settings.Publish)
 }
 
 func (p *PKI) queueToPublish(ctx context.Context) (release func(), err error) {
@@ -163,23 +213,30 @@ func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, e
 	for i := range lists { // all keys first: nothing is made where another list must be and cannot
 		l := &lists[i]
 		if l.der == nil {
-			l.der = readIfSame(l.Files[0], l.sha256)
+			l.der = p.readList(l)
 		}
-		if !req.forces(l.Issuer) && !p.due(*l) && l.der != nil {
+		switch {
+		case l.over(p.now()):
+			l.Skipped = authority.ErrIssuerExpired
+			continue
+		case !req.forces(l.Issuer) && !p.due(*l) && l.der != nil:
 			continue
 		}
-		if signers[i], l.Skipped = p.listSigner(ctx, l.Issuer, req); l.Skipped != nil {
-			if err := req.failure(l.Issuer, l.Skipped); err != nil {
+		if signers[i], l.Skipped = p.listSigner(ctx, l, req); l.Skipped != nil {
+			if err := req.failure(l, l.Skipped); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if err := req.served(lists, signers); err != nil {
+		return nil, err
 	}
 	for i, ca := range signers {
 		if ca == nil {
 			continue
 		}
 		if lists[i].Skipped = p.makeList(ctx, &lists[i], ca, req); lists[i].Skipped != nil {
-			if err := req.failure(lists[i].Issuer, lists[i].Skipped); err != nil {
+			if err := req.failure(&lists[i], lists[i].Skipped); err != nil {
 				return nil, err
 			}
 		}
@@ -188,16 +245,17 @@ func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, e
 }
 
 // listSigner gives a CA that can sign a list now.
-func (p *PKI) listSigner(ctx context.Context, role pki.Kind, req publishRequest) (*authority.CA, error) {
+func (p *PKI) listSigner(ctx context.Context, l *Published, req publishRequest) (*authority.CA, error) {
 	if err := p.checkClock(ctx); err != nil && !req.acceptClock {
 		return nil, err
 	}
-	ca := req.cas[role]
-	if ca == nil {
-		var err error
-		if ca, err = p.caFor(ctx, role, req.rootKey); err != nil {
-			return nil, err
-		}
+	row, err := p.caRowByID(ctx, l.ca)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := p.load(row, req.rootKey)
+	if err != nil {
+		return nil, err
 	}
 	if err := ca.CheckValid(p.now()); err != nil {
 		return nil, err
@@ -234,12 +292,13 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	if err != nil {
 		return err
 	}
-	if err := p.recordList(ctx, l, made, epoch, req); err != nil {
+	if err := p.recordList(ctx, l, ca, made, epoch, req); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(made.DER)
-	*l = Published{Issuer: l.Issuer, Number: made.Number, ThisUpdate: made.ThisUpdate, NextUpdate: made.NextUpdate,
-		Entries: made.Entries, Files: l.Files, Made: true, InPlace: true, ca: l.ca, epoch: epoch, sha256: sum[:], der: made.DER}
+	l.Number, l.ThisUpdate, l.NextUpdate, l.Entries = made.Number, made.ThisUpdate, made.NextUpdate, made.Entries
+	l.Made, l.InPlace, l.Overdue, l.Skipped = true, true, false, nil
+	l.epoch, l.sha256, l.der = epoch, sum[:], made.DER
 	return nil
 }
 
@@ -263,7 +322,7 @@ func (p *PKI) revokedBy(ctx context.Context, issuer int64) (out []authority.Revo
 
 // recordList stores a signed list and fixes the dates of the entries that it
 // carries for the first time.
-func (p *PKI) recordList(ctx context.Context, l *Published, made *authority.CRL, epoch int64, req publishRequest) error {
+func (p *PKI) recordList(ctx context.Context, l *Published, by *authority.CA, made *authority.CRL, epoch int64, req publishRequest) error {
 	list, err := crl.Parse(made.DER)
 	if err != nil {
 		return err
@@ -273,11 +332,16 @@ func (p *PKI) recordList(ctx context.Context, l *Published, made *authority.CRL,
 	if l.Issuer == pki.KindRoot { // an offline root cannot be asked again
 		der = made.DER
 	}
-	return p.update(ctx, p.issuingAtHand(ctx, req), func(t *Tx) error {
+	signer := p.signerAtHand(ctx)
+	if signer == nil && l.Issuer == pki.KindIssuing {
+		signer = by
+	}
+	return p.update(ctx, signer, func(t *Tx) error {
 		if err := t.tickFor(req.acceptClock); err != nil {
 			return err
 		}
 		number, err := t.append("crl", string(l.Issuer), map[string]any{
+			"key":    l.Key,
 			"number": made.Number.String(), "thisUpdate": made.ThisUpdate, "nextUpdate": made.NextUpdate, "entries": made.Entries,
 			"sha256": fmt.Sprintf("%x", sum), "clockAccepted": req.acceptClock,
 		})
@@ -339,9 +403,6 @@ func (p *PKI) caFor(ctx context.Context, role pki.Kind, rootKey string) (*author
 	if err != nil {
 		return nil, err
 	}
-	if role != pki.KindRoot {
-		rootKey = ""
-	}
 	return p.load(row, rootKey)
 }
 
@@ -353,11 +414,4 @@ func (p *PKI) signerAtHand(ctx context.Context) *authority.CA {
 		return nil // the CRL says what is missing when it cannot be made
 	}
 	return ca
-}
-
-func (p *PKI) issuingAtHand(ctx context.Context, req publishRequest) *authority.CA {
-	if ca := req.cas[pki.KindIssuing]; ca != nil {
-		return ca
-	}
-	return p.signerAtHand(ctx)
 }

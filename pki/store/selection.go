@@ -53,6 +53,11 @@ func (t *Tx) selected(s Selection) (certs []Certificate, ids []Identity, err err
 			return nil, nil, err
 		}
 	}
+	if s.CA {
+		if err := t.selectedKeys(certs, add); err != nil {
+			return nil, nil, err
+		}
+	}
 	if s.Label != "" && len(certs) == 0 {
 		return nil, nil, fmt.Errorf("a certificate with the label %w", notFound(s.Label))
 	}
@@ -65,13 +70,28 @@ func (t *Tx) selected(s Selection) (certs []Certificate, ids []Identity, err err
 	return certs, ids, nil
 }
 
+// selectedKeys adds, for each certificate of a CA, those that other roots or
+// renewals have given to the same key: what it has issued verifies under any.
+func (t *Tx) selectedKeys(certs []Certificate, add func(where string, args ...any) error) error {
+	for _, c := range certs {
+		if !c.Kind.IsCA() || c.Kind == pki.KindRoot {
+			continue
+		}
+		if err := add(`c.kind = $1 AND c.not_after > $2 AND c.subject_ca = (SELECT subject_ca FROM certificate WHERE sha256 = $3)`,
+			string(c.Kind), t.now.Unix(), c.Fingerprint[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkCAs: revoking a CA takes everybody out, and is never done by accident.
 func checkCAs(certs []Certificate, allowed bool) error {
 	for _, c := range certs {
 		switch {
 		case c.Kind == pki.KindRoot:
 			return fmt.Errorf("the root cannot be revoked: no list above it would say so; take it out of what your servers trust (%w)", ErrIsCA)
-		case c.Kind == pki.KindIssuing && !allowed:
+		case c.Kind.IsCA() && !allowed:
 			return fmt.Errorf("serial %s is %w", c.Serial, ErrIsCA)
 		}
 	}

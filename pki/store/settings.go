@@ -144,7 +144,7 @@ func (p *PKI) tryPublish(ctx context.Context, dir string) (release func(), err e
 		return nil, err
 	}
 	if _, err = p.makeLists(ctx, publishRequest{}); err == nil {
-		err = p.copyTo(dir)
+		err = p.copyTo(ctx, dir)
 	}
 	if err != nil {
 		release()

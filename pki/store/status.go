@@ -10,6 +10,8 @@ import (
 // CAStatus is a CA at a glance.
 type CAStatus struct {
 	Role      pki.Kind
+	Key       string // which of the role's keys, in short
+	Older     bool   // another of its role has followed it
 	Subject   string
 	NotAfter  time.Time
 	Revoked   bool
@@ -39,8 +41,8 @@ func (p *PKI) Status(ctx context.Context) (*Status, error) {
 			return nil, err
 		}
 		s.CAs = append(s.CAs, CAStatus{
-			Role: r.role, Subject: r.cert.Subject.String(), NotAfter: r.cert.NotAfter,
-			Revoked: known.Revocation != nil, KeyIsHere: checkMode(p.Path(keyFile(r.role)), 0o600) == nil,
+			Role: r.role, Key: shortID(r.keyID), Older: !r.newest, Subject: r.cert.Subject.String(), NotAfter: r.cert.NotAfter,
+			Revoked: known.Revocation != nil, KeyIsHere: p.keyHere(r) != "",
 		})
 	}
 	if s.CRLs, err = p.CRLs(ctx); err != nil {
@@ -76,7 +78,7 @@ func (p *PKI) countLeaves(ctx context.Context, s *Status) error {
 type Due struct {
 	What string
 	List *Published // the list that must be made, or nil
-	Role pki.Kind   // else the CA that it is about
+	CA   *CAStatus  // else the CA that it is about
 }
 
 // caWarning is how long before its end a CA needs somebody: whatever it issues
@@ -94,12 +96,13 @@ func (p *PKI) Due(s *Status) []Due {
 		refresh, warn := l.Due()
 		keyHere := true
 		for _, ca := range s.CAs {
-			if ca.Role == l.Issuer {
+			if ca.Role == l.Issuer && ca.Key == l.Key {
 				keyHere = ca.KeyIsHere
 			}
 		}
-		name := "the CRL of the " + string(l.Issuer) + " CA "
+		name := "the CRL of the " + l.CA() + " "
 		switch {
+		case l.Older && !now.Before(l.Ends): // what it would say has expired, too
 		case l.Number == nil:
 			out = append(out, Due{What: name + "has never been made", List: l})
 		case !now.Before(l.NextUpdate):
@@ -112,15 +115,28 @@ func (p *PKI) Due(s *Status) []Due {
 			out = append(out, Due{What: name + "is not in its files", List: l})
 		}
 	}
-	for _, ca := range s.CAs {
-		switch {
-		case ca.Revoked:
-			out = append(out, Due{What: "the " + string(ca.Role) + " CA is revoked", Role: ca.Role})
-		case !now.Before(ca.NotAfter):
-			out = append(out, Due{What: "the " + string(ca.Role) + " CA has expired", Role: ca.Role})
-		case ca.NotAfter.Sub(now) < caWarning:
-			out = append(out, Due{What: "the " + string(ca.Role) + " CA ends at " + ca.NotAfter.UTC().Format(time.RFC3339), Role: ca.Role})
+	for i := range s.CAs {
+		if what := s.CAs[i].due(now); what != "" {
+			out = append(out, Due{What: what, CA: &s.CAs[i]})
 		}
 	}
 	return out
+}
+
+// due says what a CA needs somebody for, or nothing. One that another has
+// followed only has to go once it has expired.
+func (ca *CAStatus) due(now time.Time) string {
+	switch {
+	case ca.Older && now.Before(ca.NotAfter):
+		return ""
+	case ca.Older:
+		return "the older " + string(ca.Role) + " CA " + ca.Key + " has expired"
+	case ca.Revoked:
+		return "the " + string(ca.Role) + " CA is revoked"
+	case !now.Before(ca.NotAfter):
+		return "the " + string(ca.Role) + " CA has expired"
+	case ca.NotAfter.Sub(now) < caWarning:
+		return "the " + string(ca.Role) + " CA ends at " + ca.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return ""
 }

@@ -13,33 +13,39 @@ type Branch struct {
 	Issued []*Branch
 }
 
-// Tree gives the root with the issuing CAs in use below it, and below each its
-// leaves that have not expired, the one that expires first first.
-func (p *PKI) Tree(ctx context.Context) (*Branch, error) {
+// Tree gives the roots in use, the newest first, below each the issuing CAs in
+// use that it has signed, and below those their leaves that have not expired,
+// the one that expires first first. The certificate by which an older root
+// vouches for the next stands below the older one.
+func (p *PKI) Tree(ctx context.Context) ([]*Branch, error) {
 	rows, err := caRows(ctx, p.db)
 	if err != nil {
 		return nil, err
 	}
-	var root *Branch
+	var roots []*Branch
 	byCA := map[int64]*Branch{}
-	for _, r := range rows { // the root comes first
+	for _, r := range rows { // the roots come first
 		known, err := p.Lookup(ctx, pki.FingerprintOf(r.cert.Raw))
 		if err != nil {
 			return nil, err
 		}
 		b := &Branch{Certificate: known}
 		byCA[r.id] = b
-		if root == nil {
-			root = b
-		} else {
-			root.Issued = append(root.Issued, b)
+		above := byCA[known.issuer]
+		switch {
+		case r.role == pki.KindRoot:
+			roots = append(roots, b)
+		case above != nil:
+			above.Issued = append(above.Issued, b)
+		default: // its root is retired
+			roots = append(roots, b)
 		}
 	}
-	if root == nil {
+	if len(roots) == 0 {
 		return nil, fmt.Errorf("%w: it holds no root", ErrDamaged)
 	}
-	return root, p.List(ctx, Filter{}, func(c Certificate) error {
-		if by := byCA[c.issuer]; by != nil && !c.Kind.IsCA() {
+	return roots, p.List(ctx, Filter{}, func(c Certificate) error {
+		if by := byCA[c.issuer]; by != nil && (!c.Kind.IsCA() || c.Kind == pki.KindCross) {
 			by.Issued = append(by.Issued, &Branch{Certificate: c})
 		}
 		return nil

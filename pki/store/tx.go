@@ -167,7 +167,10 @@ func (t *Tx) identity(name pki.Name) (int64, error) {
 
 func (t *Tx) caByKey(keyID []byte) (int64, error) {
 	var id int64
-	err := t.tx.QueryRowContext(t.ctx, `SELECT id FROM ca WHERE key_id = $1`, keyID).Scan(&id)
+	err := t.tx.QueryRowContext(t.ctx, `SELECT id FROM ca WHERE key_id = $1 AND retired IS NULL`, keyID).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, ErrRetired
+	}
 	return id, wrap("looking the issuer up", err)
 }
 

@@ -15,12 +15,13 @@ import java.security.cert.TrustAnchor;
 import java.security.cert.X509CertSelector;
 import java.security.cert.X509Certificate;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 
 /**
  * Verifies certificates with Java's PKIX validator and CRLs. Each line of the standard input holds,
- * separated by tabs: the file of the trust anchor, of the CRLs, and of the chain (end entity first,
+ * separated by tabs: the file of the trust anchors, of the CRLs, and of the chain (end entity first,
  * without the anchor), and the extended key usage that the end entity must have. The answer is a
  * line: "good", "revoked REASON", or "bad" and why.
  */
@@ -50,8 +51,11 @@ public final class Verify {
     }
 
     private static void validate(String anchor, String crls, String chain, String usage) throws Exception {
-        X509Certificate root = (X509Certificate) certificates(anchor).iterator().next();
-        PKIXParameters parameters = new PKIXParameters(Set.of(new TrustAnchor(root, null)));
+        Set<TrustAnchor> anchors = new HashSet<>();
+        for (Certificate root : certificates(anchor)) {
+            anchors.add(new TrustAnchor((X509Certificate) root, null));
+        }
+        PKIXParameters parameters = new PKIXParameters(anchors);
         parameters.setRevocationEnabled(true);
         parameters.addCertStore(CertStore.getInstance("Collection", new CollectionCertStoreParameters(lists(crls))));
         X509CertSelector target = new X509CertSelector();

@@ -209,3 +209,12 @@ func Mkdir(path string, mode fs.FileMode) error {
 	}
 	return SyncDir(filepath.Dir(path))
 }
+
+// Rename moves a file within a directory and takes the name from whatever has
+// it.
+func Rename(from, to string) error {
+	if err := rename(from, to); err != nil {
+		return fmt.Errorf("renaming %q to %q: %w", from, to, cause(err))
+	}
+	return SyncDir(filepath.Dir(to))
+}
