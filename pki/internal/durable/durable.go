@@ -174,6 +174,15 @@ func (s *Staged) Replace() error {
 	return SyncDir(filepath.Dir(s.path))
 }
 
+// Rename gives the file at from the name to, whatever has it, and flushes the
+// directory of to.
+func Rename(from, to string) error {
+	if err := rename(from, to); err != nil {
+		return fmt.Errorf("replacing %q: %w", to, cause(err))
+	}
+	return SyncDir(filepath.Dir(to))
+}
+
 // Discard removes the temporary file. After Create or Replace it does nothing.
 func (s *Staged) Discard() error {
 	if s.placed {
