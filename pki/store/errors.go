@@ -30,6 +30,8 @@ var (
 	ErrRevokedCA   = errors.New("the issuing CA is revoked")
 	ErrUnknownKey  = errors.New("no such setting")
 	ErrBadValue    = errors.New("the setting cannot have this value")
+	ErrReplaced    = errors.New("replaced already")
+	ErrRevoked     = errors.New("revoked: it is not renewed")
 	errNeedsDigest = fmt.Errorf("%w: a row does not have the content that was written", ErrDamaged)
 )
 
