@@ -64,9 +64,7 @@ func (r *run) renewWatch(ctx context.Context, c *cli.Context, o renew.Options) e
 	}
 	w := &renew.Watch{
 		Rule: rule, Options: o, Now: r.now, Sleep: r.env.Sleep,
-		Open: func(ctx context.Context, do func(*renew.Renewer) error) error {
-			return r.writing(ctx, func(p *store.PKI) error { return do(r.renewer(p)) })
-		},
+		Open: r.watching(),
 		Each: func(out renew.Outcome) error {
 			_, err := r.renewed(ctx, c, out)
 			return err
@@ -79,6 +77,28 @@ func (r *run) renewWatch(ctx context.Context, c *cli.Context, o renew.Options) e
 		return bad(err)
 	}
 	return err
+}
+
+// watching gives what opens the PKI for one look. Each also keeps the lists
+// fresh; what cannot be refreshed is said once and not every minute.
+func (r *run) watching() func(context.Context, func(*renew.Renewer) error) error {
+	said := ""
+	return func(ctx context.Context, do func(*renew.Renewer) error) error {
+		return r.withPKI(ctx, func(p *store.PKI) error {
+			if err := do(r.renewer(p)); err != nil {
+				return err
+			}
+			_, err := p.Upkeep(ctx)
+			switch {
+			case err == nil:
+				said = ""
+			case ctx.Err() == nil && err.Error() != said:
+				said = err.Error()
+				r.warn("the CRLs could not be refreshed: %v", err)
+			}
+			return nil
+		})
+	}
 }
 
 // renewed prints what came of one certificate and, where it changed, runs the

@@ -61,8 +61,8 @@ func (f Files) entries() []entry {
 	return out
 }
 
-// main is the file after which the hidden directory is named.
-func (f Files) main() string {
+// Main is the file that holds the certificate: Certificate or else Combined.
+func (f Files) Main() string {
 	if f.Certificate != "" {
 		return f.Certificate
 	}
@@ -75,18 +75,18 @@ func (f Files) main() string {
 // Recover has been called. On failure nothing is left.
 func StageSwap(files Files, keyPEM []byte) (*Swap, error) {
 	s := &Swap{files: files, keyPEM: keyPEM}
-	if files.main() == "" || len(keyPEM) > 0 && files.Key == "" && files.Combined == "" {
+	if files.Main() == "" || len(keyPEM) > 0 && files.Key == "" && files.Combined == "" {
 		return nil, errors.New("replacing a pair: there is no place for the key or the certificate")
 	}
 	if len(keyPEM) == 0 {
 		return s, s.probe()
 	}
-	s.work = workDir(files.main())
+	s.work = workDir(files.Main())
 	if err := s.stage(); err != nil {
 		if !errors.Is(err, fs.ErrExist) {
 			_ = s.Discard() // the first error is the one to tell
 		}
-		return nil, fmt.Errorf("replacing %q: %w", files.main(), err)
+		return nil, fmt.Errorf("replacing %q: %w", files.Main(), err)
 	}
 	return s, nil
 }
@@ -161,7 +161,7 @@ func (s *Swap) Commit(chainPEM []byte) (atomic bool, err error) {
 	for _, step := range s.steps(chainPEM, atomic) {
 		if err := step(); err != nil {
 			_ = s.goBack() // the first error is the one to tell
-			return atomic, fmt.Errorf("replacing %q: %w; the new key is kept in %q", s.files.main(), err, s.in(nameKey))
+			return atomic, fmt.Errorf("replacing %q: %w; the new key is kept in %q", s.files.Main(), err, s.in(nameKey))
 		}
 	}
 	return atomic, nil

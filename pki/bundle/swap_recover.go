@@ -58,12 +58,19 @@ func locate(path string) (string, error) {
 // new key is too, the Swap is as StageSwap left it: it may go on with Commit.
 // Nobody else may replace the pair meanwhile.
 func Recover(files Files) (staged *Swap, changed bool, err error) {
-	if files.main() == "" {
+	if files.Main() == "" {
 		return nil, false, nil
 	}
-	s := &Swap{files: files, work: workDir(files.main())}
-	if _, err := os.Lstat(s.work); errors.Is(err, fs.ErrNotExist) {
+	s := &Swap{files: files, work: workDir(files.Main())}
+	info, err := os.Lstat(s.work)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, s.sweep()
+	}
+	if err == nil {
+		err = checkOwn(info)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("looking for what an earlier renewal has left: %w", err)
 	}
 	switch err := s.readPlaces(); {
 	case errors.Is(err, fs.ErrNotExist): // not begun, or all but removed
@@ -87,12 +94,12 @@ func Recover(files Files) (staged *Swap, changed bool, err error) {
 func (s *Swap) settle() (changed bool, err error) {
 	if live, err := os.Readlink(s.in(nameLive)); err == nil && live == nameNew || s.isPlain() {
 		if err := s.putNew(); err != nil {
-			return true, fmt.Errorf("replacing %q: %w", s.files.main(), err)
+			return true, fmt.Errorf("replacing %q: %w", s.files.Main(), err)
 		}
 		return true, s.remove()
 	}
 	if err := s.putOld(); err != nil {
-		return false, fmt.Errorf("putting %q back: %w", s.files.main(), err)
+		return false, fmt.Errorf("putting %q back: %w", s.files.Main(), err)
 	}
 	for _, name := range []string{nameLive, nameLive + ".tmp", nameOld} {
 		if err := os.RemoveAll(s.in(name)); err != nil {

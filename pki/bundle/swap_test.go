@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -314,6 +315,31 @@ func TestLocate(t *testing.T) {
 	}
 	if _, err := Locate(Files{Certificate: loop}); err == nil || !strings.Contains(err.Error(), "more than 40 symbolic links") {
 		t.Error(err)
+	}
+}
+
+// Who can write beside the pair cannot make a renewal replace other files: what
+// stands in a hidden directory counts only if the user has made it.
+func TestRecoverTrustsOnlyItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	files := pairAt(t, dir, dir)
+	work := workDir(files.Main())
+	for name, plant := range map[string]func() error{
+		"a link":                        func() error { return os.Symlink(t.TempDir(), work) },
+		"a file":                        func() error { return os.WriteFile(work, nil, 0o600) },
+		"a directory that is open":      func() error { return errors.Join(os.Mkdir(work, 0o700), os.Chmod(work, 0o777)) },
+		"a directory open to the group": func() error { return errors.Join(os.Mkdir(work, 0o700), os.Chmod(work, 0o770)) },
+	} {
+		if err := plant(); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := Recover(files)
+		if runtime.GOOS != "windows" && (err == nil || !strings.Contains(err.Error(), "is not a directory of this user's")) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.RemoveAll(work); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -9,6 +9,16 @@ import (
 	"syscall"
 )
 
+// checkOwn refuses a hidden directory that another user has made: what stands in
+// it says which files are replaced.
+func checkOwn(info fs.FileInfo) error {
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || ok && int(sys.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%q is not a directory of this user's, and a renewal would use it", info.Name())
+	}
+	return nil
+}
+
 // giveTo gives a new file the owner and the group of another one.
 func giveTo(f *os.File, like fs.FileInfo) error {
 	info, err := f.Stat()

@@ -27,10 +27,7 @@ type pair struct {
 // readPair reads the files. A missing certificate is ErrMoved.
 func readPair(files bundle.Files) (pair, error) {
 	var p pair
-	path := files.Certificate
-	if path == "" {
-		path = files.Combined
-	}
+	path := files.Main()
 	data, err := pemfile.ReadFile(path, pemfile.MaxFile)
 	if err != nil {
 		return p, moved(err)
@@ -43,14 +40,18 @@ func readPair(files bundle.Files) (pair, error) {
 		return p, fmt.Errorf("%q is DER, and only PEM is replaced in its place", path)
 	}
 	p.cert = certs[0]
-	if path = files.Key; path == "" {
+	switch {
+	case files.Key != "":
+		path = files.Key
+	case files.Combined != "":
 		path = files.Combined
-	}
-	if path == "" {
+	default:
 		return p, nil
 	}
-	if data, err = pemfile.ReadFile(path, pemfile.MaxFile); err != nil {
-		return p, moved(err)
+	if path != files.Main() {
+		if data, err = pemfile.ReadFile(path, pemfile.MaxFile); err != nil {
+			return p, moved(err)
+		}
 	}
 	key, err := pemfile.Key(data, nil)
 	if err != nil {
@@ -73,7 +74,7 @@ func moved(err error) error {
 func (a *act) checkPair() error {
 	p := a.pair
 	if !bytes.Equal(p.cert.Raw, a.der) {
-		return fmt.Errorf("%s, serial %s: %w: %q holds %X", a.old.Name, a.old.Serial, ErrOther, a.main(), p.cert.SerialNumber)
+		return fmt.Errorf("%s, serial %s: %w: %q holds %X", a.old.Name, a.old.Serial, ErrOther, a.files.Main(), p.cert.SerialNumber)
 	}
 	hasKey := a.files.Key != "" || a.files.Combined != ""
 	switch {
@@ -90,16 +91,9 @@ func (a *act) checkPair() error {
 	case p.keyErr != nil:
 		return p.keyErr
 	case !keys.Equal(p.key, p.cert.PublicKey):
-		return fmt.Errorf("%w: %q and %q", ErrMismatch, a.files.Key+a.files.Combined, a.main())
+		return fmt.Errorf("%w: %q and %q", ErrMismatch, a.files.Key+a.files.Combined, a.files.Main())
 	}
 	return nil
-}
-
-func (a *act) main() string {
-	if a.files.Certificate != "" {
-		return a.files.Certificate
-	}
-	return a.files.Combined
 }
 
 func parse(der []byte) (*x509.Certificate, error) {

@@ -149,15 +149,16 @@ func (w *Watch) tend(ctx context.Context, r *Renewer, k *watched, p store.Placed
 		return due, nil
 	}
 	out, counts := r.one(ctx, p, w.Options)
-	if !counts || out.Err == nil {
-		k.failures, k.retry = 0, now.Add(longestSleep)
-	} else {
-		k.retry = now.Add(backOff(k.failures, p.Fingerprint))
-		k.failures++
-	}
-	if !counts {
+	switch {
+	case !counts:
+		k.retry = now.Add(longestSleep)
 		return k.retry, nil
+	case out.Err == nil: // the next look finds its successor
+		delete(w.known, p.Fingerprint)
+		return now, w.Each(out)
 	}
+	k.retry = now.Add(backOff(k.failures, p.Fingerprint))
+	k.failures++
 	return k.retry, w.Each(out)
 }
 

@@ -301,6 +301,25 @@ func TestKilledTwice(t *testing.T) {
 	}
 }
 
+// A chain of renewals is superseded link by link, whichever grace ends first.
+func TestSupersededChain(t *testing.T) {
+	f := newFixture(t)
+	first := f.issue("alice", "")
+	second, _ := f.renewed(first)
+	third, _ := f.renewed(second, func(r *RenewRequest) { r.Grace = 0 })
+	f.upkeep()
+	f.now = f.now.Add(24 * time.Hour)
+	f.upkeep()
+	for _, c := range []Certificate{first, second} {
+		if f.reload(&c); c.Revocation == nil || c.Revocation.Reason != pki.Superseded {
+			t.Errorf("%s is not superseded", c.Serial)
+		}
+	}
+	if f.reload(&third); third.Revocation != nil {
+		t.Error("the last one is revoked")
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	f := newFixture(t)
 	at := func(s string) Place { return Place{Key: "/k/" + s + ".key", Certificate: "/c/" + s + ".crt"} }
@@ -338,67 +357,4 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("the places are %q, want %q", got, want)
 	}
 	f.upkeep()
-}
-
-// A database of version 1 is read as it is, and the first act that writes
-// brings it to this version, after a copy.
-func TestMigrate(t *testing.T) {
-	f := newFixture(t)
-	alice := f.issue("alice", "")
-	f.sql("DROP TABLE place")
-	f.sql("DROP TABLE replacement")
-	f.sql("PRAGMA user_version = 1")
-	f.reopen()
-	if placed, err := f.Placed(t.Context()); err != nil || placed != nil {
-		t.Errorf("the places are %v, %v", placed, err)
-	}
-	if pending, err := f.Pending(t.Context(), alice.Fingerprint); err != nil || pending != nil {
-		t.Errorf("pending is %v, %v", pending, err)
-	}
-	f.must(f.Settle(t.Context()))
-	if list, err := f.Renewable(t.Context(), name("alice")); err != nil || len(list) != 1 {
-		t.Errorf("to renew are %v, %v", list, err)
-	}
-	if v, _ := f.version(t.Context()); v != 1 {
-		t.Errorf("reading made it version %d", v)
-	}
-	backup := f.Path("mutual.db.v1")
-	if _, err := os.Stat(backup); err == nil {
-		t.Error("reading made a copy")
-	}
-
-	f.renewed(alice)
-	if v, _ := f.version(t.Context()); v != schemaVersion {
-		t.Errorf("writing made it version %d", v)
-	}
-	if st, err := os.Stat(backup); err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("the copy is %v, %v", st, err)
-	}
-	f.reopen()
-	f.upkeep()
-
-	copied := filepath.Join(t.TempDir(), "pki")
-	f.must(os.CopyFS(copied, os.DirFS(f.dir)))
-	f.must(os.Chmod(copied, 0o700))
-	for _, name := range []string{"mutual.db-wal", "mutual.db-shm"} {
-		_ = os.Remove(filepath.Join(copied, name)) // of the newer database, if there
-	}
-	f.must(os.Rename(filepath.Join(copied, "mutual.db.v1"), filepath.Join(copied, "mutual.db")))
-	f.must(os.RemoveAll(filepath.Join(copied, "crl")))
-	f.must(os.Mkdir(filepath.Join(copied, "crl"), 0o755))
-	for _, name := range []string{"root.key", "issuing.key", "mutual.db"} {
-		f.must(os.Chmod(filepath.Join(copied, name), 0o600))
-	}
-	p, err := Open(t.Context(), copied, f.options())
-	f.must(err)
-	defer func() { _ = p.Close() }()
-	if v, err := p.version(t.Context()); v != 1 || err != nil {
-		t.Errorf("the copy has version %d, %v", v, err)
-	}
-	if c, err := p.Lookup(t.Context(), alice.Fingerprint); err != nil || c.Replaced {
-		t.Errorf("the copy says %+v, %v", c, err)
-	}
-	if 1+len(migrations()) != schemaVersion {
-		t.Errorf("%d migrations lead to version %d", len(migrations()), schemaVersion)
-	}
 }

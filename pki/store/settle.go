@@ -13,7 +13,8 @@ import (
 // new files got their place is finished. What was replaced, and whose grace is
 // over, is revoked as superseded, all in one transaction; the lists are then
 // overdue. A certificate is never superseded while its successor is not in its
-// place, or is revoked itself, or while it is held.
+// place or is revoked itself (other than as superseded: then it has a successor,
+// too), or while it is held.
 func (p *PKI) Settle(ctx context.Context) error {
 	if known, err := p.knowsPlaces(ctx); err != nil || !known {
 		return err
@@ -25,8 +26,8 @@ func (p *PKI) Settle(ctx context.Context) error {
 	var due int
 	if err := p.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM replacement p JOIN certificate c ON c.id = p.old
 		LEFT JOIN revocation r ON r.certificate = p.old LEFT JOIN revocation n ON n.certificate = p.new
-		WHERE p.due <= $1 AND (c.not_after <= $1 OR r.reason <> $2 OR r.reason IS NULL AND n.reason IS NULL)`,
-		p.now().Unix(), int64(pki.CertificateHold)).Scan(&due); err != nil {
+		WHERE p.due <= $1 AND (c.not_after <= $1 OR r.reason <> $2 OR r.reason IS NULL AND COALESCE(n.reason, $3) = $3)`,
+		p.now().Unix(), int64(pki.CertificateHold), int64(pki.Superseded)).Scan(&due); err != nil {
 		return wrap("looking for what is superseded", err)
 	}
 	if due+len(arrived) == 0 {
@@ -95,7 +96,7 @@ func (t *Tx) supersede() error {
 		return err
 	}
 	certs, err := t.pki.all(t.ctx, t.tx, "r.reason IS NULL AND c.id IN "+due+
-		" AND c.replaced_by NOT IN (SELECT certificate FROM revocation) ORDER BY c.id", t.now.Unix())
+		" AND c.replaced_by NOT IN (SELECT certificate FROM revocation WHERE reason <> $2) ORDER BY c.id", t.now.Unix(), int64(pki.Superseded))
 	if err != nil || len(certs) == 0 {
 		return err
 	}
