@@ -52,7 +52,8 @@ func runShow(ctx context.Context, r *run, c *cli.Context) error {
 			return r.writeChains(ctx, p, what, known)
 		case err == nil && known != nil:
 			return r.showKnown(ctx, p, what, known)
-		case err == nil || !isFile(what) && isLost(err) && exists(what):
+		case err == nil, (p == nil || errors.Is(err, store.ErrNotFound)) && !isFile(what) && exists(what):
+			// The name of a file need not look like one: alice.csr, alice.key.
 			r.warnUnasked(none)
 			return r.showFile(ctx, p, what, asPEM)
 		}
@@ -99,12 +100,6 @@ func (r *run) lookUp(ctx context.Context, p *store.PKI, what string) (*store.Rea
 	}
 	known, err := r.resolve(ctx, p, what)
 	return &known, err
-}
-
-// isLost reports whether nothing is known of WHAT, so that it may still be a
-// file whose name does not look like one: alice.csr, alice.key.
-func isLost(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNoPKI)
 }
 
 func exists(path string) bool {

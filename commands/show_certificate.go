@@ -5,14 +5,15 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
-	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"mutual/commands/ui"
 	"mutual/pki"
-	"mutual/pki/keys"
 )
 
 // x509View is what stands in a certificate, in the words of RFC 5280.
@@ -32,13 +33,6 @@ type x509View struct {
 	now                time.Time
 }
 
-// keyView is a key without anything private.
-type keyView struct {
-	Algorithm string `json:"algorithm,omitempty"`     // empty: not known without the passphrase
-	KeyID     string `json:"keyIdentifier,omitempty"` // RFC 7093, Section 2, method 1
-	Encrypted *bool  `json:"encrypted,omitempty"`     // nil: not a private key
-}
-
 func (r *run) newX509View(cert *x509.Certificate) *x509View {
 	sum := sha1.Sum(cert.Raw)
 	return &x509View{
@@ -53,35 +47,47 @@ func (r *run) newX509View(cert *x509.Certificate) *x509View {
 	}
 }
 
-// requestView is what stands in a certification request (RFC 2986): what it
-// asks for, and whether it proves possession of the key.
-type requestView struct {
-	Subject            string         `json:"subject"`
-	PublicKey          keyView        `json:"publicKey"`
-	SignatureAlgorithm string         `json:"signatureAlgorithm"`
-	Signature          string         `json:"signature"` // good, bad, couldNotTell
-	SignatureDetail    string         `json:"signatureDetail,omitempty"`
-	Extensions         extensionsView `json:"requestedExtensions"`
+func (v *x509View) fields() []ui.Field {
+	return slices.Concat([]ui.Field{
+		field("subject", orEmpty(v.Subject)),
+		field("issuer", orEmpty(v.Issuer)),
+		styled(ui.Serial, "serial", v.Serial.String()),
+		v.validity("valid from", v.NotBefore),
+		v.validity("valid until", v.NotAfter),
+	}, v.Extensions.nameFields(), v.PublicKey.fields(), v.Extensions.fields(), []ui.Field{
+		field("signature", v.SignatureAlgorithm),
+		field("version", strconv.Itoa(v.Version)),
+		styled(ui.Serial, "SHA-256", v.SHA256.String()),
+		styled(ui.Serial, "SHA-1", v.SHA1),
+	})
 }
 
-func newRequestView(der []byte) (*requestView, error) {
-	csr, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		return nil, fmt.Errorf("reading a certificate request: %w", err)
+// validity shows an end of the validity, and how many days it is away.
+func (v *x509View) validity(name string, t time.Time) ui.Field {
+	style := ui.Plain
+	switch {
+	case name == "valid from" && v.now.Before(t):
+		style = ui.Expired
+	case name == "valid until" && !v.now.Before(t):
+		style = ui.Expired
 	}
-	v := &requestView{
-		Subject: nameText(csr.RawSubject), PublicKey: newKeyView(csr.PublicKey), Signature: "good",
-		SignatureAlgorithm: signatureAlgorithmText(csr.SignatureAlgorithm, csr.Raw),
-		Extensions:         newExtensionsView(csr.Extensions),
+	return style.Field(name, when(t)+" ("+daysAway(t, v.now)+")")
+}
+
+// daysAway says how many whole days lie between t and now.
+func daysAway(t, now time.Time) string {
+	days := int(t.Sub(now).Abs().Hours() / 24)
+	text := strconv.Itoa(days) + " days"
+	switch days {
+	case 0:
+		text = "less than a day"
+	case 1:
+		text = "1 day"
 	}
-	// A key that we do not accept is not worked with: its size may be chosen to
-	// keep whoever verifies busy.
-	if err := keys.CheckPublic(csr.PublicKey); err != nil {
-		v.Signature, v.SignatureDetail = "couldNotTell", err.Error()
-	} else if err := csr.CheckSignature(); err != nil {
-		v.Signature, v.SignatureDetail = "bad", err.Error()
+	if t.After(now) {
+		return "in " + text
 	}
-	return v, nil
+	return text + " ago"
 }
 
 // signatureAlgorithmText names a signature algorithm, by its object identifier

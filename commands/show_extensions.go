@@ -2,13 +2,13 @@ package commands
 
 import (
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
-	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"mutual/pki/crl"
+	"mutual/commands/ui"
 )
 
 // extensionsView is what the extensions of a certificate say, or what a
@@ -76,8 +76,13 @@ func newExtensionsView(extensions []pkix.Extension) extensionsView {
 		oid := e.Id.String()
 		name, known, formed := oid, false, false
 		for _, r := range readers {
-			if r.oid == oid {
-				name, known, formed = r.name, true, r.read(&v, cryptobyte.String(e.Value))
+			if r.oid != oid {
+				continue
+			}
+			with := v // a malformed one leaves nothing behind
+			name, known, formed = r.name, true, r.read(&with, cryptobyte.String(e.Value))
+			if formed {
+				v = with
 			}
 		}
 		if e.Critical {
@@ -90,200 +95,63 @@ func newExtensionsView(extensions []pkix.Extension) extensionsView {
 	return v
 }
 
-// readSequence reads one SEQUENCE with nothing after it.
-func readSequence(in cryptobyte.String) (body cryptobyte.String, ok bool) {
-	ok = in.ReadASN1(&body, cbasn1.SEQUENCE) && in.Empty()
-	return body, ok
+func (v *extensionsView) nameFields() []ui.Field {
+	return []ui.Field{field(v.title("names", "subjectAltName"), v.SubjectAltName...)}
 }
 
-func (v *extensionsView) readSubjectKeyID(in cryptobyte.String) bool {
-	var id cryptobyte.String
-	if !in.ReadASN1(&id, cbasn1.OCTET_STRING) || !in.Empty() {
-		return false
+func (v *extensionsView) fields() []ui.Field {
+	fields := []ui.Field{
+		field(v.title("key usage", "keyUsage"), strings.Join(v.KeyUsage, ", ")),
+		field(v.title("extended key usage", "extKeyUsage"), strings.Join(v.ExtKeyUsage, ", ")),
+		field(v.title("basic constraints", "basicConstraints"), v.BasicConstraints.words()),
 	}
-	v.SubjectKeyID = hexText(id)
-	return true
+	if c := v.NameConstraints; c != nil {
+		title := v.title("name constraints", "nameConstraints")
+		fields = append(fields, field(title+", permitted", c.Permitted...), field(title+", excluded", c.Excluded...))
+	}
+	fields = append(fields,
+		styled(ui.Serial, v.title("subject key identifier", "subjectKeyIdentifier"), v.SubjectKeyID),
+		styled(ui.Serial, v.title("authority key identifier", "authorityKeyIdentifier"), v.AuthorityKeyID),
+		field(v.title("CRL distribution points", "cRLDistributionPoints"), v.CRLDistributionPoints...),
+		field(v.title("authority info access", "authorityInfoAccess"), v.AuthorityInfoAccess...),
+		field(v.title("certificate policies", "certificatePolicies"), v.CertificatePolicies...),
+	)
+	var other []string
+	for _, e := range v.Other {
+		other = append(other, e.words())
+	}
+	return append(fields, field("other extensions", other...))
 }
 
-func (v *extensionsView) readAuthorityKeyID(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	var id cryptobyte.String
-	var present bool
-	if !ok || !body.ReadOptionalASN1(&id, &present, contextTag(0)) {
-		return false
+// title marks the extensions that are critical.
+func (v *extensionsView) title(words, name string) string {
+	if slices.Contains(v.Critical, name) {
+		return words + " (critical)"
 	}
-	v.AuthorityKeyID = hexText(id)
-	return true
+	return words
 }
 
-// readKeyUsage reads the bits of RFC 5280, Section 4.2.1.3.
-func (v *extensionsView) readKeyUsage(in cryptobyte.String) bool {
-	var bits asn1.BitString
-	if !in.ReadASN1BitString(&bits) || !in.Empty() {
-		return false
+func (b *basicConstraintsView) words() string {
+	switch {
+	case b == nil:
+		return ""
+	case !b.CA && b.PathLenConstraint == nil:
+		return "no CA"
+	case !b.CA:
+		return fmt.Sprintf("no CA, with a path length of %d", *b.PathLenConstraint)
+	case b.PathLenConstraint == nil:
+		return "CA, any path length"
 	}
-	for i, name := range []string{
-		"digitalSignature", "contentCommitment", "keyEncipherment", "dataEncipherment", "keyAgreement",
-		"keyCertSign", "cRLSign", "encipherOnly", "decipherOnly",
-	} {
-		if bits.At(i) == 1 {
-			v.KeyUsage = append(v.KeyUsage, name)
-		}
-	}
-	return true
+	return fmt.Sprintf("CA, path length %d", *b.PathLenConstraint)
 }
 
-func (v *extensionsView) readExtKeyUsage(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	for ok && !body.Empty() {
-		var oid asn1.ObjectIdentifier
-		if ok = body.ReadASN1ObjectIdentifier(&oid); ok {
-			v.ExtKeyUsage = append(v.ExtKeyUsage, extKeyUsageName(oid.String()))
-		}
+func (e *extensionView) words() string {
+	text := fmt.Sprintf("%s, %d octets", e.OID, e.Octets)
+	if e.Critical {
+		text += " (critical)"
 	}
-	return ok
-}
-
-// extKeyUsageName gives the name of a key purpose (RFC 5280, Section
-// 4.2.1.12), or the object identifier as it is.
-func extKeyUsageName(oid string) string {
-	switch oid {
-	case "2.5.29.37.0":
-		return "anyExtendedKeyUsage"
-	case "1.3.6.1.5.5.7.3.1":
-		return "serverAuth"
-	case "1.3.6.1.5.5.7.3.2":
-		return "clientAuth"
-	case "1.3.6.1.5.5.7.3.3":
-		return "codeSigning"
-	case "1.3.6.1.5.5.7.3.4":
-		return "emailProtection"
-	case "1.3.6.1.5.5.7.3.8":
-		return "timeStamping"
-	case "1.3.6.1.5.5.7.3.9":
-		return "OCSPSigning"
+	if e.Malformed {
+		text += ", malformed"
 	}
-	return oid
-}
-
-func (v *extensionsView) readBasicConstraints(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	b := &basicConstraintsView{}
-	if !ok || body.PeekASN1Tag(cbasn1.BOOLEAN) && !body.ReadASN1Boolean(&b.CA) {
-		return false
-	}
-	if body.PeekASN1Tag(cbasn1.INTEGER) {
-		b.PathLenConstraint = new(int64)
-		if !body.ReadASN1Integer(b.PathLenConstraint) {
-			return false
-		}
-	}
-	v.BasicConstraints = b
-	return body.Empty()
-}
-
-func (v *extensionsView) readSubjectAltName(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	if !ok {
-		return false
-	}
-	v.SubjectAltName, ok = generalNames(body)
-	return ok
-}
-
-// readNameConstraints reads RFC 5280, Section 4.2.1.10; minimum and maximum,
-// which it forbids, are not shown.
-func (v *extensionsView) readNameConstraints(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	c := &nameConstraintsView{}
-	for tag, into := range []*[]string{&c.Permitted, &c.Excluded} {
-		var subtrees cryptobyte.String
-		var present bool
-		if !ok || !body.ReadOptionalASN1(&subtrees, &present, contextTag(uint8(tag)).Constructed()) {
-			return false
-		}
-		for !subtrees.Empty() {
-			var subtree, element cryptobyte.String
-			var kind cbasn1.Tag
-			if !subtrees.ReadASN1(&subtree, cbasn1.SEQUENCE) || !subtree.ReadAnyASN1(&element, &kind) {
-				return false
-			}
-			*into = append(*into, generalName(kind, element))
-		}
-	}
-	v.NameConstraints = c
-	return body.Empty()
-}
-
-// readDistributionPoints reads RFC 5280, Section 4.2.1.13.
-func (v *extensionsView) readDistributionPoints(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	for ok && !body.Empty() {
-		var point, name cryptobyte.String
-		var present bool
-		if !body.ReadASN1(&point, cbasn1.SEQUENCE) || !point.ReadOptionalASN1(&name, &present, contextTag(0).Constructed()) {
-			return false
-		}
-		if !present {
-			v.CRLDistributionPoints = append(v.CRLDistributionPoints, "of another issuer, without a name")
-			continue
-		}
-		read, err := crl.ReadDistributionPointName(name)
-		if err != nil {
-			return false
-		}
-		if read.FullName == nil {
-			v.CRLDistributionPoints = append(v.CRLDistributionPoints, "relative to the issuer's name: #"+hexText(read.Relative))
-		}
-		for _, full := range read.FullName {
-			names, formed := generalNames(full)
-			if !formed {
-				return false
-			}
-			v.CRLDistributionPoints = append(v.CRLDistributionPoints, names...)
-		}
-	}
-	return ok
-}
-
-// readAuthorityInfoAccess reads RFC 5280, Section 4.2.2.1.
-func (v *extensionsView) readAuthorityInfoAccess(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	for ok && !body.Empty() {
-		var access, location cryptobyte.String
-		var method asn1.ObjectIdentifier
-		var kind cbasn1.Tag
-		if !body.ReadASN1(&access, cbasn1.SEQUENCE) || !access.ReadASN1ObjectIdentifier(&method) ||
-			!access.ReadAnyASN1(&location, &kind) || !access.Empty() {
-			return false
-		}
-		name := method.String()
-		switch name {
-		case "1.3.6.1.5.5.7.48.1":
-			name = "ocsp"
-		case "1.3.6.1.5.5.7.48.2":
-			name = "caIssuers"
-		}
-		v.AuthorityInfoAccess = append(v.AuthorityInfoAccess, fmt.Sprintf("%s %s", name, generalName(kind, location)))
-	}
-	return ok
-}
-
-// readPolicies reads the policies of RFC 5280, Section 4.2.1.4, without their
-// qualifiers.
-func (v *extensionsView) readPolicies(in cryptobyte.String) bool {
-	body, ok := readSequence(in)
-	for ok && !body.Empty() {
-		var policy cryptobyte.String
-		var oid asn1.ObjectIdentifier
-		if !body.ReadASN1(&policy, cbasn1.SEQUENCE) || !policy.ReadASN1ObjectIdentifier(&oid) {
-			return false
-		}
-		name := oid.String()
-		if name == "2.5.29.32.0" {
-			name = "anyPolicy"
-		}
-		v.CertificatePolicies = append(v.CertificatePolicies, name)
-	}
-	return ok
+	return text
 }

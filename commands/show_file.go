@@ -2,15 +2,12 @@ package commands
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
 
 	"mutual/pki"
-	"mutual/pki/crl"
-	"mutual/pki/keys"
 	"mutual/pki/pemfile"
 	"mutual/pki/store"
 )
@@ -123,84 +120,4 @@ func (r *run) readCertificate(ctx context.Context, p *store.PKI, der []byte) (*x
 	}
 	state := newCertificateView(known, r.now())
 	return v, &state, nil
-}
-
-// maxShownEntries is how many entries of a CRL are shown.
-const maxShownEntries = 20
-
-// newCRLContents describes a CRL, one that we cannot apply, too.
-func (r *run) newCRLContents(der []byte) (*crlContents, error) {
-	list, err := crl.Parse(der)
-	v := &crlContents{}
-	unsupported, isUnsupported := errors.AsType[*crl.UnsupportedError](err)
-	switch {
-	case isUnsupported:
-		list, v.Unsupported = unsupported.List, unsupported.Feature
-	case err != nil:
-		return nil, err
-	}
-	v.Issuer, v.ThisUpdate = nameText(list.Issuer()), list.ThisUpdate()
-	v.AuthorityKeyID, v.Entries = hexText(list.AuthorityKeyID()), list.Len()
-	v.First = []entryView{}
-	if n := list.Number(); n != nil {
-		v.Number = n.String()
-	}
-	if next := list.NextUpdate(); !next.IsZero() {
-		days := daysLeft(next, r.now())
-		v.NextUpdate, v.DaysLeft, v.expired = &next, &days, !r.now().Before(next)
-	}
-	for e := range list.Entries() {
-		if len(v.First) == maxShownEntries {
-			break
-		}
-		v.First = append(v.First, entryView{Serial: e.Serial, RevocationDate: e.RevocationDate, Reason: e.Reason})
-	}
-	return v, nil
-}
-
-// newPublicKeyView describes a SubjectPublicKeyInfo.
-func newPublicKeyView(der []byte) (*keyView, error) {
-	pub, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("reading a public key: %w", err)
-	}
-	v := newKeyView(pub)
-	return &v, nil
-}
-
-// newPrivateKeyView describes a private key by its public half. Of an
-// encrypted one no more is told than that, unless its passphrase was given.
-func (r *run) newPrivateKeyView(ctx context.Context, item pemfile.Item) (*keyView, error) {
-	encrypted := item.Type == pemfile.TypeEncryptedKey
-	if encrypted && !r.passphraseGiven() {
-		return &keyView{Encrypted: &encrypted}, nil
-	}
-	var passphrase []byte
-	if encrypted {
-		var err error
-		if passphrase, err = r.readPassphrase(ctx); err != nil {
-			return nil, err
-		}
-	}
-	key, err := pemfile.Key(item.DER, passphrase)
-	if errors.Is(err, keys.ErrPassphrase) {
-		r.warn("the passphrase that was given does not open the encrypted key")
-		return &keyView{Encrypted: &encrypted}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	v := newKeyView(key.Public())
-	v.Encrypted = &encrypted
-	return &v, nil
-}
-
-// newKeyView describes a public key. A kind that has no identifier here has
-// none shown.
-func newKeyView(pub crypto.PublicKey) keyView {
-	v := keyView{Algorithm: keys.Describe(pub)}
-	if id, err := keys.KeyID(pub); err == nil {
-		v.KeyID = hexText(id)
-	}
-	return v
 }

@@ -2,9 +2,6 @@ package commands
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -49,20 +46,6 @@ type itemView struct {
 	CRL         *crlContents     `json:"cRL,omitempty"`
 	Key         *keyView         `json:"key,omitempty"`
 	Inventory   *certificateView `json:"inventory,omitempty"`
-}
-
-// crlContents is what stands in a CRL, with its first entries.
-type crlContents struct {
-	Issuer         string      `json:"issuer"`
-	Number         string      `json:"crlNumber,omitempty"`
-	ThisUpdate     time.Time   `json:"thisUpdate"`
-	NextUpdate     *time.Time  `json:"nextUpdate,omitempty"`
-	DaysLeft       *int        `json:"daysLeft,omitempty"`
-	AuthorityKeyID string      `json:"authorityKeyIdentifier,omitempty"`
-	Unsupported    string      `json:"unsupported,omitempty"` // why it cannot be applied
-	Entries        int         `json:"entries"`
-	First          []entryView `json:"firstRevokedCertificates"`
-	expired        bool
 }
 
 func newIdentityView(id *store.Identity) *identityView {
@@ -173,163 +156,6 @@ func inventoryFields(v *certificateView) []ui.Field {
 		fields = append(fields, ui.Warning.Field("backdated", "begins before its issuer, or had expired when it was issued"))
 	}
 	return fields
-}
-
-func (v *x509View) fields() []ui.Field {
-	return slices.Concat([]ui.Field{
-		field("subject", orEmpty(v.Subject)),
-		field("issuer", orEmpty(v.Issuer)),
-		styled(ui.Serial, "serial", v.Serial.String()),
-		v.validity("valid from", v.NotBefore),
-		v.validity("valid until", v.NotAfter),
-	}, v.Extensions.nameFields(), v.PublicKey.fields(), v.Extensions.fields(), []ui.Field{
-		field("signature", v.SignatureAlgorithm),
-		field("version", strconv.Itoa(v.Version)),
-		styled(ui.Serial, "SHA-256", v.SHA256.String()),
-		styled(ui.Serial, "SHA-1", v.SHA1),
-	})
-}
-
-// validity shows an end of the validity, and how many days it is away.
-func (v *x509View) validity(name string, t time.Time) ui.Field {
-	style := ui.Plain
-	switch {
-	case name == "valid from" && v.now.Before(t):
-		style = ui.Expired
-	case name == "valid until" && !v.now.Before(t):
-		style = ui.Expired
-	}
-	return style.Field(name, when(t)+" ("+daysAway(t, v.now)+")")
-}
-
-// daysAway says how many whole days lie between t and now.
-func daysAway(t, now time.Time) string {
-	days := int(t.Sub(now).Abs().Hours() / 24)
-	text := strconv.Itoa(days) + " days"
-	switch days {
-	case 0:
-		text = "less than a day"
-	case 1:
-		text = "1 day"
-	}
-	if t.After(now) {
-		return "in " + text
-	}
-	return text + " ago"
-}
-
-func (v *requestView) fields() []ui.Field {
-	signature := map[string]ui.Field{
-		"good":         ui.Valid.Field("signature", "good: whoever made it has the key"),
-		"bad":          styled(ui.Revoked, "signature", "BAD: "+v.SignatureDetail),
-		"couldNotTell": styled(ui.Unknown, "signature", "not checked: "+v.SignatureDetail),
-	}[v.Signature]
-	return slices.Concat([]ui.Field{field("subject", orEmpty(v.Subject))}, v.Extensions.nameFields(), v.PublicKey.fields(),
-		v.Extensions.fields(), []ui.Field{field("signed with", v.SignatureAlgorithm), signature})
-}
-
-func (v *keyView) fields() []ui.Field {
-	var encrypted ui.Field
-	algorithm := v.Algorithm
-	if v.Encrypted != nil {
-		encrypted = field("encrypted", map[bool]string{true: "yes", false: "no"}[*v.Encrypted])
-		if algorithm == "" {
-			algorithm = "not known without the passphrase"
-		}
-	}
-	return []ui.Field{field("key", algorithm), encrypted, styled(ui.Serial, "key identifier", v.KeyID)}
-}
-
-func (v *crlContents) text(p *ui.Printer) error {
-	next, style := "never: it says nothing", ui.Warning
-	if v.NextUpdate != nil {
-		next, style = fmt.Sprintf("%s (%d days)", when(*v.NextUpdate), *v.DaysLeft), ui.Valid
-	}
-	if v.expired {
-		next, style = next+", EXPIRED", ui.Revoked
-	}
-	_ = p.Fields(
-		field("issuer", orEmpty(v.Issuer)),
-		styled(ui.Serial, "CRL number", v.Number),
-		field("thisUpdate", when(v.ThisUpdate)),
-		style.Field("nextUpdate", next),
-		styled(ui.Serial, "authority key identifier", v.AuthorityKeyID),
-		styled(ui.Warning, "cannot be applied", v.Unsupported),
-		field("entries", strconv.Itoa(v.Entries)),
-	)
-	if len(v.First) == 0 {
-		return p.Flush()
-	}
-	t := ui.NewTable(ui.Column{Title: "SERIAL", Flexible: true}, ui.Column{Title: "REVOKED"}, ui.Column{Title: "REASON"})
-	for _, e := range v.First {
-		t.Row(ui.Serial.Of(bounded(e.Serial.String())), ui.Plain.Of(when(e.RevocationDate)), ui.Revoked.Of(e.Reason.String()))
-	}
-	_ = p.Table(t)
-	if more := v.Entries - len(v.First); more > 0 {
-		return p.Printf("… and %d more: mutual crl show FILE\n", more)
-	}
-	return p.Flush()
-}
-
-func (v *extensionsView) nameFields() []ui.Field {
-	return []ui.Field{field(v.title("names", "subjectAltName"), v.SubjectAltName...)}
-}
-
-func (v *extensionsView) fields() []ui.Field {
-	fields := []ui.Field{
-		field(v.title("key usage", "keyUsage"), strings.Join(v.KeyUsage, ", ")),
-		field(v.title("extended key usage", "extKeyUsage"), strings.Join(v.ExtKeyUsage, ", ")),
-		field(v.title("basic constraints", "basicConstraints"), v.BasicConstraints.words()),
-	}
-	if c := v.NameConstraints; c != nil {
-		title := v.title("name constraints", "nameConstraints")
-		fields = append(fields, field(title+", permitted", c.Permitted...), field(title+", excluded", c.Excluded...))
-	}
-	fields = append(fields,
-		styled(ui.Serial, v.title("subject key identifier", "subjectKeyIdentifier"), v.SubjectKeyID),
-		styled(ui.Serial, v.title("authority key identifier", "authorityKeyIdentifier"), v.AuthorityKeyID),
-		field(v.title("CRL distribution points", "cRLDistributionPoints"), v.CRLDistributionPoints...),
-		field(v.title("authority info access", "authorityInfoAccess"), v.AuthorityInfoAccess...),
-		field(v.title("certificate policies", "certificatePolicies"), v.CertificatePolicies...),
-	)
-	var other []string
-	for _, e := range v.Other {
-		other = append(other, e.words())
-	}
-	return append(fields, field("other extensions", other...))
-}
-
-// title marks the extensions that are critical.
-func (v *extensionsView) title(words, name string) string {
-	if slices.Contains(v.Critical, name) {
-		return words + " (critical)"
-	}
-	return words
-}
-
-func (b *basicConstraintsView) words() string {
-	switch {
-	case b == nil:
-		return ""
-	case !b.CA && b.PathLenConstraint == nil:
-		return "no CA"
-	case !b.CA:
-		return fmt.Sprintf("no CA, with a path length of %d", *b.PathLenConstraint)
-	case b.PathLenConstraint == nil:
-		return "CA, any path length"
-	}
-	return fmt.Sprintf("CA, path length %d", *b.PathLenConstraint)
-}
-
-func (e *extensionView) words() string {
-	text := fmt.Sprintf("%s, %d octets", e.OID, e.Octets)
-	if e.Critical {
-		text += " (critical)"
-	}
-	if e.Malformed {
-		text += ", malformed"
-	}
-	return text
 }
 
 // The bounds on what is shown for people; JSON has everything.

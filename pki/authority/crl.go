@@ -102,4 +102,3 @@ func (ca *CA) checkCRL(der []byte, entries int) error {
 	}
 	return nil
 }
-

@@ -40,15 +40,13 @@ func (c *Constraints) PermitDNS(s string) error {
 // PermitEmail adds a mailbox, the mailboxes of a host, or with a leading dot
 // those of all hosts below a domain.
 func (c *Constraints) PermitEmail(s string) error {
-	form := strings.ToLower(s)
+	parse := parseHostForm
 	if strings.Contains(s, "@") {
-		mailbox, err := pki.ParseEmail(s)
-		if err != nil {
-			return &RequestError{msg: err.Error()}
-		}
-		form = mailbox
-	} else if err := checkHostForm(s); err != nil {
-		return err
+		parse = pki.ParseEmail
+	}
+	form, err := parse(s)
+	if err != nil {
+		return &RequestError{msg: err.Error()}
 	}
 	c.Email = append(c.Email, form)
 	return nil
@@ -57,22 +55,28 @@ func (c *Constraints) PermitEmail(s string) error {
 // PermitURI adds the URIs of a host, or with a leading dot those of all hosts
 // below a domain.
 func (c *Constraints) PermitURI(s string) error {
-	if err := checkHostForm(s); err != nil {
-		return err
-	}
-	c.URI = append(c.URI, strings.ToLower(s))
-	return nil
-}
-
-func checkHostForm(s string) error {
-	host, err := pki.ParseDNS(strings.TrimPrefix(s, "."))
+	form, err := parseHostForm(s)
 	if err != nil {
 		return &RequestError{msg: err.Error()}
 	}
-	if strings.HasPrefix(host, "*") {
-		return requestErrorf("%q: a constraint has no wildcard; a leading dot covers all hosts below a domain", s)
-	}
+	c.URI = append(c.URI, form)
 	return nil
+}
+
+// parseHostForm checks a host, or all hosts below a domain, and gives it in
+// lower-case A-labels.
+func parseHostForm(s string) (string, error) {
+	domain, below := strings.CutPrefix(s, ".")
+	host, err := pki.ParseDNS(domain)
+	switch {
+	case err != nil:
+		return "", err
+	case strings.HasPrefix(host, "*"):
+		return "", fmt.Errorf("%q: a constraint has no wildcard; a leading dot covers all hosts below a domain", s)
+	case below:
+		return "." + host, nil
+	}
+	return host, nil
 }
 
 // PermitIP adds a range of addresses: 10.0.0.0/8, or one address.
@@ -120,12 +124,8 @@ func checkPermitted(san *pki.SAN, issuer *x509.Certificate) error {
 		}
 	}
 	for _, mailbox := range san.Email() {
-		_, host, _ := strings.Cut(mailbox, "@")
 		if !permitted(issuer.PermittedEmailAddresses, func(c string) bool {
-			if strings.Contains(c, "@") {
-				return mailbox == c
-			}
-			return hostPermitted(host, c)
+			return mailboxPermitted(mailbox, c)
 		}) {
 			return outside("email address", mailbox, issuer.PermittedEmailAddresses)
 		}
@@ -154,6 +154,16 @@ func checkPermittedIPs(ips []net.IP, ranges []*net.IPNet) error {
 
 func permitted(constraints []string, covers func(string) bool) bool {
 	return len(constraints) == 0 || slices.ContainsFunc(constraints, covers)
+}
+
+// mailboxPermitted compares the local part exactly and the host without regard
+// to case (RFC 5280, Section 7.5).
+func mailboxPermitted(mailbox, constraint string) bool {
+	local, host, _ := strings.Cut(mailbox, "@")
+	if wantLocal, wantHost, ok := strings.Cut(constraint, "@"); ok {
+		return local == wantLocal && strings.EqualFold(host, wantHost)
+	}
+	return hostPermitted(host, constraint)
 }
 
 func hostPermitted(host, constraint string) bool {

@@ -49,14 +49,15 @@ func identifyServer(s string) (commonName string, san pki.SAN, err error) {
 	if err := san.AddDNS(s); err != nil {
 		return "", pki.SAN{}, requestErrorf("the name of a server is a host name or an IP address: %v", err)
 	}
-	if s == "localhost" {
+	host := san.DNS()[0]
+	if host == "localhost" {
 		for _, loopback := range []string{"127.0.0.1", "::1"} {
 			if err := san.AddIP(loopback); err != nil {
 				return "", pki.SAN{}, err
 			}
 		}
 	}
-	if host := san.DNS()[0]; len(host) <= maxCommonName {
+	if len(host) <= maxCommonName {
 		commonName = host
 	}
 	return commonName, san, nil

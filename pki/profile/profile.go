@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"slices"
 
 	"mutual/pki"
 	"mutual/pki/keys"
@@ -124,14 +126,18 @@ func (req *Request) check(issuer *x509.Certificate) error {
 		}
 	}
 	if req.Kind.IsCA() {
-		return req.checkCA()
+		return req.checkCA(issuer)
 	}
 	return req.checkLeaf(issuer)
 }
 
-// checkCA: a CA's name is never empty; the name and the path are how a CRL and
-// the next certificate are found.
-func (req *Request) checkCA() error {
+// checkCA: a CA's name is never empty, for it is how a CRL and the next
+// certificate are found; and the issuer's path length must leave room for a CA
+// (RFC 5280, Section 4.2.1.9).
+func (req *Request) checkCA(issuer *x509.Certificate) error {
+	if issuer != nil && issuer.MaxPathLenZero {
+		return errors.New("the issuer's path length of 0 allows no CA below it")
+	}
 	if req.Subject.CommonName == "" {
 		return requestErrorf("a CA needs a common name")
 	}
@@ -151,6 +157,9 @@ func (req *Request) checkLeaf(issuer *x509.Certificate) error {
 		if len(req.SAN.DNS())+len(req.SAN.IP()) == 0 {
 			return requestErrorf("a server's certificate needs a DNS name or an IP address")
 		}
+		if cn := req.Subject.CommonName; cn != "" && !req.names(cn) {
+			return requestErrorf("the common name %q of a server is none of its DNS names and IP addresses", cn)
+		}
 	default:
 		return fmt.Errorf("there is no profile for the kind %q", req.Kind)
 	}
@@ -161,6 +170,12 @@ func (req *Request) checkLeaf(issuer *x509.Certificate) error {
 		return requestErrorf("only a CA has name constraints")
 	}
 	return checkPermitted(&req.SAN, issuer)
+}
+
+// names reports whether s is a DNS name or an IP address of the request.
+func (req *Request) names(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return slices.Contains(req.SAN.DNS(), s) || err == nil && slices.Contains(req.SAN.IP(), a)
 }
 
 // CheckCRLURL checks a CRL distribution point: an absolute http: URL. Fetching

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"crypto/x509"
+	"fmt"
 	"time"
 
 	"mutual/pki"
@@ -37,6 +38,9 @@ func (w Window) Resolve(kind pki.Kind, issuer *x509.Certificate, now time.Time) 
 	now = now.UTC().Truncate(time.Second)
 	if err := w.check(now); err != nil {
 		return Validity{}, err
+	}
+	if issuer != nil && now.After(issuer.NotAfter) { // not the request's fault
+		return Validity{}, fmt.Errorf("the issuing CA expired at %s: it signs nothing any more", stamp(issuer.NotAfter))
 	}
 	v := Validity{NotBefore: w.NotBefore.UTC().Truncate(time.Second), NotAfter: w.NotAfter.UTC().Truncate(time.Second)}
 	if w.NotBefore.IsZero() {
@@ -75,6 +79,8 @@ func (w Window) check(now time.Time) error {
 		return requestErrorf("neither a lifetime nor a notAfter was given")
 	case !w.NotAfter.IsZero() && !w.NotAfter.After(now) && !w.AllowExpired:
 		return requestErrorf("notAfter %s lies in the past", stamp(w.NotAfter))
+	case !w.NotBefore.IsZero() && w.NotBefore.Before(now.Add(-Backdate)) && !w.AllowExpired:
+		return requestErrorf("notBefore %s lies in the past", stamp(w.NotBefore))
 	}
 	return nil
 }

@@ -80,9 +80,11 @@ func (r *Renewer) Due(ctx context.Context, rule Rule, o Options) (due []store.Pl
 	return due, next, nil
 }
 
-// canRenew reports whether what a renewal needs is here.
+// canRenew reports whether what a renewal needs is here: the key, and how long
+// the new certificate shall live. One that had expired when it was issued, as
+// tests want them, is left as it is.
 func (o Options) canRenew(p store.Placed) bool {
-	return o.SameKey || p.Place.Key != "" || p.Place.Combined != ""
+	return (o.SameKey || p.Place.Key != "" || p.Place.Combined != "") && p.NotAfter.After(p.Issued)
 }
 
 // All renews every certificate that is due, calls each with what came of it,

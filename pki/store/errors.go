@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -84,6 +85,8 @@ const (
 	sqliteNotADB   = 26
 	sqliteReadOnly = 8
 	sqliteFull     = 13
+	sqliteCantOpen = 14
+	sqliteShmSize  = 10 | 19<<8 // the memory that readers and writers share is a file, too
 )
 
 // wrap says what was attempted, and marks what SQLite finds damaged.
@@ -93,13 +96,18 @@ func wrap(doing string, err error) error {
 	}
 	var e *sqlite.Error
 	if errors.As(err, &e) {
+		if e.Code() == sqliteShmSize {
+			return fmt.Errorf("%s: %w (%v)", doing, syscall.ENOSPC, err)
+		}
 		switch e.Code() & 0xff {
 		case sqliteCorrupt, sqliteNotADB:
 			return fmt.Errorf("%s: %w (%v)", doing, ErrDamaged, err)
 		case sqliteReadOnly:
 			return fmt.Errorf("%s: %w (%v)", doing, fs.ErrPermission, err)
 		case sqliteFull:
-			return fmt.Errorf("%s: no space left for the database (%v)", doing, err)
+			return fmt.Errorf("%s: %w (%v)", doing, syscall.ENOSPC, err)
+		case sqliteCantOpen:
+			return fmt.Errorf("%s: the directory is read-only, or the file cannot be opened: %w", doing, err)
 		}
 	}
 	return fmt.Errorf("%s: %w", doing, err)

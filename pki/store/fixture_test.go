@@ -53,7 +53,12 @@ func request() InitRequest {
 // newFixture makes a PKI of the request with the changes.
 func newFixture(t *testing.T, changes ...func(*InitRequest)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "pki"), now: start()}
+	return newFixtureAt(t, start(), changes...)
+}
+
+func newFixtureAt(t *testing.T, now time.Time, changes ...func(*InitRequest)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "pki"), now: now}
 	req := request()
 	for _, change := range changes {
 		change(&req)

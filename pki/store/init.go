@@ -46,15 +46,16 @@ func Init(ctx context.Context, dir string, req InitRequest, opts Options) (*PKI,
 	if err := checkPublishDir(req.Settings.Publish); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	undo, err := makeParents(dir)
+	if err != nil {
 		return nil, fmt.Errorf("creating the PKI: %w", err)
 	}
 	made, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*.tmp") // 0700
 	if err != nil {
+		undo()
 		return nil, fmt.Errorf("creating the PKI: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(made) }() // after the rename it is not there
-	n := initialiser{dir: made, req: req, opts: opts}
+	n := initialiser{dir: made, undo: undo, req: req, opts: opts}
 	if err := n.run(ctx); err != nil {
 		return nil, n.discard(err)
 	}
@@ -93,18 +94,43 @@ func checkInit(dir, rootKeyOut string) error {
 // initialiser builds a PKI in its temporary directory.
 type initialiser struct {
 	dir           string
+	undo          func() // removes the directories above it that were made
 	req           InitRequest
 	opts          Options
 	root, issuing *authority.CA
 	rootKey       *durable.Staged // beside its place where that is elsewhere, else nil
 }
 
-// discard gives up the root's key of a PKI that does not come to be.
+// discard gives up a PKI that does not come to be.
 func (n *initialiser) discard(why error) error {
 	if n.rootKey != nil {
 		_ = n.rootKey.Discard() // the first error is the one to report
 	}
+	_ = os.RemoveAll(n.dir) // as well
+	n.undo()
 	return why
+}
+
+// makeParents creates what is missing above a path. undo removes it again where
+// nothing else has come into it.
+func makeParents(path string) (undo func(), err error) {
+	var missing []string
+	for d := filepath.Dir(path); d != filepath.Dir(d); d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, d)
+	}
+	undo = func() {
+		for _, d := range missing {
+			_ = os.Remove(d) // fails for what is in use
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
 }
 
 func (n *initialiser) run(ctx context.Context) error {

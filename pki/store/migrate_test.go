@@ -10,21 +10,14 @@ import (
 	"time"
 
 	"mutual/pki"
-	"mutual/pki/pkitest"
 )
 
-// oldPKI opens a copy of a PKI of testdata, as the version that wrote it left
-// it, at the time when it was made.
-func oldPKI(t *testing.T, version string) *fixture {
+// openV1 opens a copy of the PKI of version 1, with another database if one is
+// given.
+func openV1(t *testing.T, database []byte) *fixture {
 	t.Helper()
-	return openCopy(t, filepath.Join(pkitest.Root(t), "testdata", "pki", version), nil)
-}
-
-// openCopy opens a copy of a PKI with another database, if one is given.
-func openCopy(t *testing.T, from string, database []byte) *fixture {
-	t.Helper()
-	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "pki"), now: start()}
-	f.must(os.CopyFS(f.dir, os.DirFS(from)))
+	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "pki"), now: start().Add(2 * time.Hour)}
+	f.must(os.CopyFS(f.dir, os.DirFS(pkiV1)))
 	if database != nil {
 		write(t, filepath.Join(f.dir, dbFile), database)
 	}
@@ -56,22 +49,22 @@ func private(t *testing.T, dir string) {
 // A database of version 1 is read as it is, and the first act that writes
 // brings it to this version, after a copy.
 func TestMigrateVersion1(t *testing.T) {
-	f := oldPKI(t, "v1")
-	known, err := f.Resolve(t.Context(), "alice")
+	f := openV1(t, nil)
+	known, err := f.Resolve(t.Context(), "bob")
 	f.must(err)
-	alice := known.Certificates[0]
+	bob := known.Certificates[0]
 	f.must(f.Settle(t.Context()))
 	placed, err := f.Placed(t.Context())
 	if err != nil || placed != nil {
 		t.Errorf("the places are %v, %v", placed, err)
 	}
-	if pending, err := f.Pending(t.Context(), alice.Fingerprint); err != nil || pending != nil {
+	if pending, err := f.Pending(t.Context(), bob.Fingerprint); err != nil || pending != nil {
 		t.Errorf("pending is %v, %v", pending, err)
 	}
-	if at, err := f.PlaceOf(t.Context(), alice.Fingerprint); err != nil || !at.isZero() {
+	if at, err := f.PlaceOf(t.Context(), bob.Fingerprint); err != nil || !at.isZero() {
 		t.Errorf("the place is %v, %v", at, err)
 	}
-	if list, err := f.Renewable(t.Context(), name("alice")); err != nil || len(list) != 1 {
+	if list, err := f.Renewable(t.Context(), name("bob")); err != nil || len(list) != 1 {
 		t.Errorf("to renew are %v, %v", list, err)
 	}
 	f.wantVersion(1)
@@ -80,7 +73,7 @@ func TestMigrateVersion1(t *testing.T) {
 		t.Errorf("reading made a copy: %v", err)
 	}
 
-	f.renewed(alice)
+	f.renewed(bob)
 	f.wantVersion(schemaVersion)
 	if st, err := os.Stat(backup); err != nil || runtime.GOOS != "windows" && st.Mode().Perm() != 0o600 {
 		t.Errorf("the copy is %v, %v", st, err)
@@ -88,13 +81,13 @@ func TestMigrateVersion1(t *testing.T) {
 	f.now = f.now.Add(48 * time.Hour)
 	f.reopen()
 	f.upkeep()
-	if f.reload(&alice); alice.Revocation == nil || alice.Revocation.Reason != pki.Superseded {
-		t.Errorf("alice is %+v", alice)
+	if f.reload(&bob); bob.Revocation == nil || bob.Revocation.Reason != pki.Superseded {
+		t.Errorf("bob is %+v", bob)
 	}
 
-	restored := openCopy(t, filepath.Join(pkitest.Root(t), "testdata", "pki", "v1"), read(t, backup))
+	restored := openV1(t, read(t, backup))
 	restored.wantVersion(1)
-	if c, err := restored.Lookup(t.Context(), alice.Fingerprint); err != nil || c.Replaced || c.Revocation != nil {
+	if c, err := restored.Lookup(t.Context(), bob.Fingerprint); err != nil || c.Replaced || c.Revocation != nil {
 		t.Errorf("the copy says %+v, %v", c, err)
 	}
 }
@@ -111,7 +104,7 @@ func TestMigrationsLeadHere(t *testing.T) {
 	if 1+len(migrations()) != schemaVersion {
 		t.Errorf("%d migrations lead to version %d", len(migrations()), schemaVersion)
 	}
-	old := oldPKI(t, "v1")
+	old := openV1(t, nil)
 	old.must(old.update(t.Context(), nil, func(*Tx) error { return nil }))
 	fresh := newFixture(t)
 	if a, b := old.tables(), fresh.tables(); a != b {
@@ -128,7 +121,7 @@ func (f *fixture) tables() string {
 
 // A failed migration leaves the database as it was.
 func TestMigrationFails(t *testing.T) {
-	f := oldPKI(t, "v1")
+	f := openV1(t, nil)
 	f.sql("CREATE TABLE replacement (x)") // in the way of the last step
 	err := f.update(t.Context(), nil, func(*Tx) error { return nil })
 	wantError(t, err, nil, "migrating the database")

@@ -51,6 +51,21 @@ type publishRequest struct {
 	cas         map[pki.Kind]*authority.CA // whose keys are at hand
 }
 
+// forces reports whether a CA's list is made whatever the age of the last one.
+func (r publishRequest) forces(issuer pki.Kind) bool {
+	return r.force && (r.only == "" || r.only == issuer)
+}
+
+// failure says whether it is an error that a list cannot be made, and wraps
+// it. The root's key may be elsewhere where nobody asked for the root's list.
+func (r publishRequest) failure(issuer pki.Kind, err error) error {
+	elsewhere := issuer == pki.KindRoot && r.only == "" && r.rootKey == "" && errors.Is(err, ErrNoKey)
+	if isFatal(err) || r.forces(issuer) && !elsewhere {
+		return fmt.Errorf("making the %s CA's CRL: %w", issuer, err)
+	}
+	return nil
+}
+
 // RefreshRequest says which lists crl refresh makes.
 type RefreshRequest struct {
 	Only        pki.Kind // root or issuing; empty: both, the root's if its key is at hand
@@ -59,28 +74,18 @@ type RefreshRequest struct {
 }
 
 // Refresh makes new lists, whatever the age of those that are out. A list that
-// was asked for by name and cannot be made is an error; without a name, only
-// the issuing CA's must be made.
+// was asked for by name and cannot be made is an error, and then none is made;
+// without a name, only the issuing CA's must be made.
 func (p *PKI) Refresh(ctx context.Context, req RefreshRequest) ([]Published, error) {
 	if err := p.Settle(ctx); err != nil {
 		return nil, err
 	}
-	lists, err := p.publish(ctx, publishRequest{force: true, only: req.Only, rootKey: req.RootKey, acceptClock: req.AcceptClock})
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range lists {
-		must := l.Issuer == req.Only || req.Only == "" && (l.Issuer == pki.KindIssuing || req.RootKey != "" || !errors.Is(l.Skipped, ErrNoKey))
-		if l.Skipped != nil && must {
-			return lists, fmt.Errorf("making the %s CA's CRL: %w", l.Issuer, l.Skipped)
-		}
-	}
-	return lists, nil
+	return p.publish(ctx, publishRequest{force: true, only: req.Only, rootKey: req.RootKey, acceptClock: req.AcceptClock})
 }
 
-// Upkeep settles renewals, makes the lists that are past half of their life or overdue, writes
-// the files that are missing or of an older list, and says for each what it
-// could not do.
+// Upkeep settles renewals, makes the lists that are past half of their life or
+// overdue, writes the files that are missing or of an older list, and says for
+// each what it could not do.
 func (p *PKI) Upkeep(ctx context.Context) ([]Published, error) {
 	if err := p.Settle(ctx); err != nil {
 		return nil, err
@@ -160,23 +165,50 @@ func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, e
 	if err != nil {
 		return nil, err
 	}
-	for i := range lists {
+	signers := make([]*authority.CA, len(lists))
+	for i := range lists { // all keys first: nothing is made where another list must be and cannot
 		l := &lists[i]
 		if l.der == nil {
 			l.der = readIfSame(l.Files[0], l.sha256)
 		}
-		forced := req.force && (req.only == "" || req.only == l.Issuer)
-		if !forced && !p.due(*l) && l.der != nil {
+		if !req.forces(l.Issuer) && !p.due(*l) && l.der != nil {
 			continue
 		}
-		if err := p.makeList(ctx, l, req); err != nil {
-			if isFatal(err) {
+		if signers[i], l.Skipped = p.listSigner(ctx, l.Issuer, req); l.Skipped != nil {
+			if err := req.failure(l.Issuer, l.Skipped); err != nil {
 				return nil, err
 			}
-			l.Skipped = err
+		}
+	}
+	for i, ca := range signers {
+		if ca == nil {
+			continue
+		}
+		if lists[i].Skipped = p.makeList(ctx, &lists[i], ca, req); lists[i].Skipped != nil {
+			if err := req.failure(lists[i].Issuer, lists[i].Skipped); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return lists, p.writeLists(lists)
+}
+
+// listSigner gives a CA that can sign a list now.
+func (p *PKI) listSigner(ctx context.Context, role pki.Kind, req publishRequest) (*authority.CA, error) {
+	if err := p.checkClock(ctx); err != nil && !req.acceptClock {
+		return nil, err
+	}
+	ca := req.cas[role]
+	if ca == nil {
+		var err error
+		if ca, err = p.caFor(ctx, role, req.rootKey); err != nil {
+			return nil, err
+		}
+	}
+	if err := ca.CheckValid(p.now()); err != nil {
+		return nil, err
+	}
+	return ca, nil
 }
 
 // isFatal reports whether an error is of the database or the context, so that
@@ -187,17 +219,7 @@ func isFatal(err error) bool {
 
 // makeList signs the CRL that follows, and records it before any file of it
 // appears: two different lists never share a number.
-func (p *PKI) makeList(ctx context.Context, l *Published, req publishRequest) error {
-	row, err := p.caRow(ctx, l.Issuer)
-	if err != nil {
-		return err
-	}
-	ca := req.cas[l.Issuer]
-	if ca == nil {
-		if ca, err = p.caFor(ctx, l.Issuer, req.rootKey); err != nil {
-			return err
-		}
-	}
+func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req publishRequest) error {
 	settings, err := p.Settings(ctx)
 	if err != nil {
 		return err
@@ -206,10 +228,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, req publishRequest) er
 	if l.Issuer == pki.KindRoot {
 		lifetime = settings.RootCRLTTL
 	}
-	if err := p.checkClock(ctx); err != nil && !req.acceptClock {
-		return err
-	}
-	revoked, epoch, err := p.revokedBy(ctx, row.id)
+	revoked, epoch, err := p.revokedBy(ctx, l.ca)
 	if err != nil {
 		return err
 	}
@@ -221,7 +240,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, req publishRequest) er
 	if err != nil {
 		return err
 	}
-	if err := p.recordList(ctx, row, l.Issuer, made, epoch, req); err != nil {
+	if err := p.recordList(ctx, l, made, epoch, req); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(made.DER)
@@ -250,21 +269,21 @@ func (p *PKI) revokedBy(ctx context.Context, issuer int64) (out []authority.Revo
 
 // recordList stores a signed list and fixes the dates of the entries that it
 // carries for the first time.
-func (p *PKI) recordList(ctx context.Context, row caRow, role pki.Kind, made *authority.CRL, epoch int64, req publishRequest) error {
+func (p *PKI) recordList(ctx context.Context, l *Published, made *authority.CRL, epoch int64, req publishRequest) error {
 	list, err := crl.Parse(made.DER)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(made.DER)
 	var der []byte
-	if role == pki.KindRoot { // an offline root cannot be asked again
+	if l.Issuer == pki.KindRoot { // an offline root cannot be asked again
 		der = made.DER
 	}
 	return p.update(ctx, p.issuingAtHand(ctx, req), func(t *Tx) error {
 		if err := t.tickFor(req.acceptClock); err != nil {
 			return err
 		}
-		number, err := t.append("crl", string(role), map[string]any{
+		number, err := t.append("crl", string(l.Issuer), map[string]any{
 			"number": made.Number.String(), "thisUpdate": made.ThisUpdate, "nextUpdate": made.NextUpdate, "entries": made.Entries,
 			"sha256": fmt.Sprintf("%x", sum), "clockAccepted": req.acceptClock,
 		})
@@ -274,11 +293,11 @@ func (p *PKI) recordList(ctx context.Context, row caRow, role pki.Kind, made *au
 		if err := t.exec("recording the CRL", `INSERT INTO crl
 			(issuer, number, this_update, next_update, entries, epoch, journal, signature, sha256, der)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			row.id, made.Number.Int64(), made.ThisUpdate.Unix(), made.NextUpdate.Unix(), made.Entries, epoch, number,
+			l.ca, made.Number.Int64(), made.ThisUpdate.Unix(), made.NextUpdate.Unix(), made.Entries, epoch, number,
 			list.Signature(), sum[:], der); err != nil {
 			return err
 		}
-		return t.fixDates(row.id, epoch, made.ThisUpdate)
+		return t.fixDates(l.ca, epoch, made.ThisUpdate)
 	})
 }
 

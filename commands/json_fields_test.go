@@ -1,0 +1,151 @@
+package commands
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fieldsFile is the golden file of every field of the JSON output: a promise.
+const fieldsFile = "../testdata/json/fields.txt"
+
+// TestJSONFields pins the names of the fields that the commands around the PKI
+// print with --json, on a PKI that shows them all.
+func TestJSONFields(t *testing.T) {
+	dir := t.TempDir()
+	pkiDir, out := filepath.Join(dir, "pki"), filepath.Join(dir, "out")
+	csr := filepath.Join(dir, "alice.csr")
+	writeCSR(t, csr)
+	var text strings.Builder
+	pin := func(code int, line ...string) {
+		t.Helper()
+		fields := jsonFields(t, pkiDir, code, line)
+		fmt.Fprintf(&text, "mutual %s\n", strings.Join(relative(line, dir), " "))
+		for _, field := range fields {
+			fmt.Fprintf(&text, "\t%s\n", field)
+		}
+	}
+	pin(exitDone, "init", "--publish", filepath.Join(dir, "pub"))
+	pin(exitDone, "issue", "client", "alice", "--out", out, "--label", "Pixel 8", "--bundle", "--ttl", "20y")
+	pin(exitDone, "issue", "server", "api.example.com", "--out", out)
+	pin(exitDone, "issue", "client", "past", "--out", out, "--not-after", "2026-01-01", "--allow-expired")
+	pin(exitDone, "sign", csr, "--as", "client", "--name", "bob", "--out", out)
+	pin(exitDone, "hold", "bob")
+	pin(exitDone, "unhold", "bob")
+	pin(exitDone, "revoke", "alice", "--reason", "keyCompromise")
+	pin(exitDone, "list", "--all")
+	pin(exitDone, "tree")
+	pin(exitDone, "revoke", "bob", "--dry-run")
+	pin(exitDone, "allow", "alice")
+	pin(exitDone, "log")
+	pin(exitDone, "log", "--head")
+	pin(exitDone, "log", "--verify")
+	pin(exitDone, "crl", "show")
+	pin(exitDone, "crl", "refresh")
+	pin(exitDone, "crl", "refresh", "--print-timer")
+	pin(exitDone, "crl", "verify")
+	pin(exitDone, "crl", "publish")
+	pin(exitDone, "renew", "api.example.com")
+	pin(exitDone, "renew", "--due")
+	pin(exitDone, "renew", "--forget", "api.example.com")
+	pin(exitDone, "config")
+	pin(exitDone, "config", "ttl", "30d")
+	if err := os.Remove(filepath.Join(pkiDir, "crl", "chain.pem")); err != nil {
+		t.Fatal(err)
+	}
+	pin(exitBad, "status")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(fieldsFile), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(fieldsFile, []byte(text.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(fieldsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text.String(); got != string(want) {
+		t.Errorf("the fields are not those of %s (-update rewrites it):\n%s", fieldsFile, got)
+	}
+}
+
+// jsonFields runs a command with --json and gives the fields that it prints.
+func jsonFields(t *testing.T, pkiDir string, code int, line []string) []string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	env := testEnv(map[string]string{"MUTUAL_PKI": pkiDir}, &stdout, &stderr)
+	words := append(slices.Clone(line), "--json")
+	if got := mainWith(t.Context(), words, env, tree()); got != code {
+		t.Fatalf("mutual %s: exit code %d\n%s", strings.Join(line, " "), got, stderr.String())
+	}
+	document, err := jsonDocuments(stdout.String())
+	if err != nil {
+		t.Fatalf("mutual %s: %v", strings.Join(line, " "), err)
+	}
+	fields := map[string]bool{}
+	addFields(fields, "", document)
+	return slices.Sorted(maps.Keys(fields))
+}
+
+// addFields adds the path and kind of every value below one.
+func addFields(fields map[string]bool, path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			addFields(fields, strings.TrimPrefix(path+"."+key, "."), value)
+		}
+	case []any:
+		for _, value := range v {
+			addFields(fields, path+"[]", value)
+		}
+		if len(v) == 0 {
+			fields[path+"[]"] = true
+		}
+	case nil:
+		fields[path+" null"] = true
+	case string:
+		fields[path+" string"] = true
+	case bool:
+		fields[path+" bool"] = true
+	default:
+		fields[path+" number"] = true
+	}
+}
+
+// relative gives a command line without the test's directory.
+func relative(line []string, dir string) []string {
+	var out []string
+	for _, word := range line {
+		out = append(out, strings.TrimPrefix(word, dir+string(filepath.Separator)))
+	}
+	return out
+}
+
+func writeCSR(t *testing.T, path string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "alice"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
