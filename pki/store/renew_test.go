@@ -14,8 +14,8 @@ import (
 	"mutual/pki/profile"
 )
 
-// renew does the first half of a renewal.
-func (f *fixture) renew(old Certificate, changes ...func(*RenewRequest)) (*Issued, error) {
+// beginRenewal does the first half of a renewal.
+func (f *fixture) beginRenewal(old Certificate, changes ...func(*RenewRequest)) (*Issued, error) {
 	f.t.Helper()
 	key, err := keys.Generate(keys.P256)
 	f.must(err)
@@ -30,7 +30,7 @@ func (f *fixture) renew(old Certificate, changes ...func(*RenewRequest)) (*Issue
 // renewed does all of it.
 func (f *fixture) renewed(old Certificate, changes ...func(*RenewRequest)) (Certificate, time.Time) {
 	f.t.Helper()
-	issued, err := f.renew(old, changes...)
+	issued, err := f.beginRenewal(old, changes...)
 	f.must(err)
 	at, err := f.FinishRenewal(f.t.Context(), issued.Certificate)
 	f.must(err)
@@ -196,39 +196,39 @@ func TestRenewRefuses(t *testing.T) {
 	f := newFixture(t)
 	old := f.issue("alice", "")
 	f.renewed(old)
-	_, err := f.renew(old)
+	_, err := f.beginRenewal(old)
 	wantError(t, err, ErrReplaced, "replaced already")
-	_, err = f.renew(old, func(r *RenewRequest) { r.Force = true })
+	_, err = f.beginRenewal(old, func(r *RenewRequest) { r.Force = true })
 	f.must(err)
 
 	bob := f.issue("bob", "")
 	_, err = f.Revoke(t.Context(), Selection{Certificates: []pki.Fingerprint{bob.Fingerprint}}, pki.KeyCompromise, false)
 	f.must(err)
-	_, err = f.renew(bob)
+	_, err = f.beginRenewal(bob)
 	wantError(t, err, ErrRevoked, "revoked: it is not renewed")
 
 	carol := f.issue("carol", "")
 	_, err = f.Revoke(t.Context(), Selection{Certificates: []pki.Fingerprint{carol.Fingerprint}}, pki.CertificateHold, false)
 	f.must(err)
-	_, err = f.renew(carol)
+	_, err = f.beginRenewal(carol)
 	wantError(t, err, ErrHeld, "held")
 
 	dave := f.issue("dave", "")
 	f.revoke("dave")
-	_, err = f.renew(dave, func(r *RenewRequest) { r.Force = true })
+	_, err = f.beginRenewal(dave, func(r *RenewRequest) { r.Force = true })
 	wantError(t, err, ErrBlocked, "the identity is revoked")
 	_, err = f.Renewable(t.Context(), name("dave"))
 	wantError(t, err, ErrBlocked, "the identity is revoked")
 
 	probe := f.issue("carol2", "")
 	probe = f.issue("carol2", "", func(r *IssueRequest) { r.Kind, r.Window.TTL = pki.KindProbe, lifetime("5m") })
-	_, err = f.renew(probe)
+	_, err = f.beginRenewal(probe)
 	wantError(t, err, nil, "only a client's or a server's is renewed")
 
 	gone := f.issue("erin", "", func(r *IssueRequest) {
 		r.Window = profile.Window{NotAfter: f.now.Add(-time.Hour), AllowExpired: true}
 	})
-	_, err = f.renew(gone)
+	_, err = f.beginRenewal(gone)
 	wantError(t, err, nil, "had expired when it was issued")
 }
 
@@ -238,7 +238,7 @@ func TestKilledRenewal(t *testing.T) {
 	f := newFixture(t)
 	old := f.issue("alice", "")
 	at := Place{Certificate: filepath.Join(t.TempDir(), "alice.crt")}
-	issued, err := f.renew(old, func(r *RenewRequest) { r.Place = at })
+	issued, err := f.beginRenewal(old, func(r *RenewRequest) { r.Place = at })
 	f.must(err)
 	write(t, at.Certificate, pemfile.EncodeCertificates(f.parsed(old)))
 	f.now = f.now.Add(48 * time.Hour)
@@ -284,7 +284,7 @@ func TestKilledTwice(t *testing.T) {
 	old := f.issue("alice", "")
 	var lost []Certificate
 	for range 2 {
-		issued, err := f.renew(old)
+		issued, err := f.beginRenewal(old)
 		f.must(err)
 		lost = append(lost, f.again(issued.Certificate))
 	}
@@ -344,7 +344,7 @@ func TestPlaces(t *testing.T) {
 	if got, want := places(), "alice /k/alice.key /c/alice.crt, carol /k/carol.key /c/carol.crt"; got != want {
 		t.Errorf("the places are %q, want %q", got, want)
 	}
-	_, err := f.renew(carol)
+	_, err := f.beginRenewal(carol)
 	f.must(err)
 	f.issue("alice", "", remember(at("alice"))) // over the first one's files
 	if got, want := places(), "carol /k/carol.key /c/carol.crt pending, alice /k/alice.key /c/alice.crt"; got != want {

@@ -174,15 +174,6 @@ func (s *Staged) Replace() error {
 	return SyncDir(filepath.Dir(s.path))
 }
 
-// Rename gives the file at from the name to, whatever has it, and flushes the
-// directory of to.
-func Rename(from, to string) error {
-	if err := rename(from, to); err != nil {
-		return fmt.Errorf("replacing %q: %w", to, cause(err))
-	}
-	return SyncDir(filepath.Dir(to))
-}
-
 // Discard removes the temporary file. After Create or Replace it does nothing.
 func (s *Staged) Discard() error {
 	if s.placed {
@@ -217,4 +208,13 @@ func Mkdir(path string, mode fs.FileMode) error {
 		return fmt.Errorf("creating the directory %q: %w", path, cause(err))
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// Rename moves a file within a directory and takes the name from whatever has
+// it.
+func Rename(from, to string) error {
+	if err := rename(from, to); err != nil {
+		return fmt.Errorf("renaming %q to %q: %w", from, to, cause(err))
+	}
+	return SyncDir(filepath.Dir(to))
 }
