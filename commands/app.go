@@ -20,6 +20,7 @@ func tree() []*cli.Command {
 		initCommand(),
 		issueCommand(),
 		signCommand(),
+		renewCommand(),
 		configCommand(),
 		caCommand(),
 		revokeCommand(),

@@ -85,6 +85,12 @@ func (l *line) takeFlag(word string, rest []string) ([]string, error) {
 		return nil, l.unknownFlag(word, name)
 	}
 	typed := dashed(name)
+	if takesRest(f) {
+		if hasValue {
+			rest = append([]string{value}, rest...)
+		}
+		return l.takeRest(f, typed, rest)
+	}
 	switch {
 	case !takesValue(f):
 		on := true
@@ -106,6 +112,17 @@ func (l *line) takeFlag(word string, rest []string) ([]string, error) {
 	}
 	l.flags = append(l.flags, flagValue{flag: f, typed: typed, value: value})
 	return rest, nil
+}
+
+// takeRest gives a flag all that follows. Nothing is left of the line then.
+func (l *line) takeRest(f cli.Flag, typed string, rest []string) ([]string, error) {
+	if len(rest) == 0 || rest[0] == "" {
+		return nil, withHint(usagef("flag %s needs a command, which takes the rest of the line", typed), l.helpHint("lists the flags"))
+	}
+	for _, word := range rest {
+		l.flags = append(l.flags, flagValue{flag: f, typed: typed, value: word})
+	}
+	return nil, nil
 }
 
 // isMissingValue reports whether the word after a flag shows that its value

@@ -37,6 +37,9 @@ func TestParseLine(t *testing.T) {
 		{"-- revoke --json", "mutual revoke -- --json"},
 		{"--json", "mutual --json=true"},
 		{"issue", "mutual issue"},
+		{"revoke --reason x alice --exec ls -l --reason y -- z", "mutual revoke --reason=x --exec=ls --exec=-l --exec=--reason --exec=y --exec=-- --exec=z -- alice"},
+		{"revoke alice --exec=ls --help", "mutual revoke --exec=ls --exec=--help -- alice"},
+		{"revoke alice -- --exec ls", "mutual revoke -- alice --exec ls"},
 	} {
 		l, err := parseLine(rootCommand(frameCommands()), strings.Fields(tt.line))
 		if err != nil {
@@ -143,6 +146,7 @@ func TestLineReachesTheAction(t *testing.T) {
 		{"revoke --name CN=a,O=b --name *,c x", `args ["x"] reason "" names ["CN=a,O=b" "*,c"] dryRun false`},
 		{"issue client client", `args ["client"] reason "" names [] dryRun false`},
 		{"issue client help", `args ["help"] reason "" names [] dryRun false`},
+		{"revoke a --reason x --exec sh -c a,b --json", `args ["a"] reason "x" exec ["sh" "-c" "a,b" "--json"]`},
 		{"issue server h", `args ["h"] reason "" names [] dryRun false`},
 	} {
 		got := frame(t, strings.Fields(tt.line)...)
@@ -159,6 +163,8 @@ func TestUsageErrors(t *testing.T) {
 		{"revoke", "mutual: error: \"mutual revoke\" needs WHAT…\nmutual: hint: usage: mutual revoke [flags] WHAT…\n"},
 		{"issue client a b", "mutual: error: unexpected argument \"b\"\nmutual: hint: usage: mutual issue client [flags] NAME\n"},
 		{"rows x", "mutual: error: unexpected argument \"x\"\nmutual: hint: usage: mutual rows [flags]\n"},
+		{"revoke x --exec", "mutual: error: flag --exec needs a command, which takes the rest of the line\nmutual: hint: \"mutual revoke --help\" lists the flags\n"},
+		{"revoke x --exec=", "mutual: error: flag --exec needs a command, which takes the rest of the line\nmutual: hint: \"mutual revoke --help\" lists the flags\n"},
 		{"revoke x --count many", "mutual: error: invalid value \"many\" for flag --count: parse error\n"},
 		{"revoke x --color blue", "mutual: error: --color \"blue\" is none of auto, always, never\n"},
 		{"--color blue", "mutual: error: --color \"blue\" is none of auto, always, never\n"},

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"io"
 	"os"
 	"runtime/debug"
@@ -21,8 +22,12 @@ type Env struct {
 	Getenv func(name string) string
 	// Unsetenv removes a variable, so that no child inherits it.
 	Unsetenv func(name string) error
-	Now      func() time.Time
-	Version  string
+	// Environ gives all variables, for a program that a command runs.
+	Environ func() []string
+	Now     func() time.Time
+	// Sleep waits, and returns early with the context's error.
+	Sleep   func(context.Context, time.Duration) error
+	Version string
 }
 
 // Input is the standard input.
@@ -58,8 +63,21 @@ func SystemEnv(version string) Env {
 		Stderr:   output(os.Stderr),
 		Getenv:   os.Getenv,
 		Unsetenv: os.Unsetenv,
+		Environ:  os.Environ,
 		Now:      time.Now,
+		Sleep:    sleep,
 		Version:  version,
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

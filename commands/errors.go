@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -89,7 +90,7 @@ type rule struct {
 
 // rules is the table of the errors that are known; the first match counts.
 func rules() []rule {
-	return append(storeRules(), systemRules()...)
+	return slices.Concat(renewRules(), storeRules(), systemRules())
 }
 
 func systemRules() []rule {

@@ -93,6 +93,24 @@ func repeatable(f cli.Flag) bool {
 	return ok && d.IsSliceFlag()
 }
 
+// restFlag is a flag that takes all that follows on the line as its values, as
+// they stand: a command to run, with its own flags.
+type restFlag struct{ *cli.StringSliceFlag }
+
+// newRestFlag makes one; the usage names the values as in `CMD…`.
+func newRestFlag(name, usage string) restFlag {
+	return restFlag{&cli.StringSliceFlag{Name: name, Usage: usage, KeepSpace: true}}
+}
+
+// IsSliceFlag says that it is given once, whatever holds its values.
+func (restFlag) IsSliceFlag() bool { return false }
+
+// takesRest reports whether a flag is one.
+func takesRest(f cli.Flag) bool {
+	_, ok := f.(restFlag)
+	return ok
+}
+
 // dashed gives the name of a flag as it is typed.
 func dashed(name string) string {
 	if len(name) == 1 {

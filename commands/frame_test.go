@@ -29,6 +29,7 @@ func frameCommands() []*cli.Command {
 				&cli.StringSliceFlag{Name: "name", Usage: "every identity that `GLOB` matches (repeatable)"},
 				&cli.BoolFlag{Name: "dry-run", Usage: "only look"},
 				&cli.IntFlag{Name: "count", Usage: "a number `N`"},
+				newRestFlag("exec", "run `CMD…`"),
 			},
 			Values: map[string][]string{"reason": {"keyCompromise", "superseded"}},
 			Complete: func(_ context.Context, r *run, c *cli.Context) []string {
@@ -41,7 +42,7 @@ func frameCommands() []*cli.Command {
 				}
 				return r.emit(givenView{
 					Args: c.Args().Slice(), Reason: c.String("reason"), Names: c.StringSlice("name"),
-					DryRun: c.Bool("dry-run"), PKI: dir,
+					DryRun: c.Bool("dry-run"), PKI: dir, Exec: c.StringSlice("exec"),
 				})
 			},
 		}),
@@ -135,9 +136,13 @@ type givenView struct {
 	Names  []string `json:"names"`
 	DryRun bool     `json:"dryRun"`
 	PKI    string   `json:"pki"`
+	Exec   []string `json:"exec,omitempty"`
 }
 
 func (v givenView) Text(p *ui.Printer) error {
+	if v.Exec != nil {
+		return p.Printf("args %q reason %q exec %q\n", v.Args, v.Reason, v.Exec)
+	}
 	return p.Printf("args %q reason %q names %q dryRun %t\n", v.Args, v.Reason, v.Names, v.DryRun)
 }
 

@@ -70,6 +70,7 @@ func leafFlags() []cli.Flag {
 		&cli.StringFlag{Name: "label", Usage: "keep `TEXT` beside the certificate, not in it, such as \"Pixel 8\""},
 		&cli.StringFlag{Name: "out", Usage: "write into `DIR`, or with - to standard output (default: the working directory)"},
 		&cli.BoolFlag{Name: "force", Usage: "replace files that exist; what they held stays valid"},
+		&cli.BoolFlag{Name: "no-remember", Usage: "do not remember where the files are: mutual renew --due leaves them alone"},
 	}
 }
 
@@ -239,7 +240,11 @@ func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, r
 	if target.Dir == "" {
 		target.Dir = "."
 	}
-	if err := bundle.Check(target); err != nil {
+	err := bundle.Check(target)
+	if err != nil {
+		return err
+	}
+	if req.Place, err = rememberedPlace(c, target); err != nil {
 		return err
 	}
 	pending, err := bundle.Stage(target, keyPEM)
@@ -262,6 +267,15 @@ func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, r
 		return err
 	}
 	return r.noteReplaced(ctx, c, p, req, issued)
+}
+
+// rememberedPlace is where a renewal will find the files.
+func rememberedPlace(c *cli.Context, target bundle.Target) (store.Place, error) {
+	if c.Bool("no-remember") {
+		return store.Place{}, nil
+	}
+	files, err := target.Files().Abs()
+	return store.Place{Key: files.Key, Certificate: files.Certificate, Combined: files.Combined}, err
 }
 
 // noteReplaced says which certificates of the identity stay valid beside the

@@ -47,6 +47,24 @@ func (t Target) files() Files {
 	return f
 }
 
+// Files names the places of the files, before they are written.
+func (t Target) Files() Files { return t.files() }
+
+// Abs gives the files with absolute paths.
+func (f Files) Abs() (Files, error) {
+	for _, path := range []*string{&f.Key, &f.Certificate, &f.Combined} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return Files{}, fmt.Errorf("finding a file: %w", err)
+		}
+		*path = abs
+	}
+	return f, nil
+}
+
 // paths lists the places of the files that are wanted.
 func (t Target) paths() []string {
 	f := t.files()

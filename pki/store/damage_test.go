@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,8 +137,11 @@ func TestDatabaseOlderThanTheCRL(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	f := newFixture(t)
-	f.sql(`PRAGMA user_version = 2`)
-	wantError(t, f.open(), ErrNewer, "the database was written by a newer version: it has version 2, and this program knows 1")
+	newer := fmt.Sprintf("it has version %d, and this program knows %d", schemaVersion+1, schemaVersion)
+	f.sql(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion+1))
+	_, err := f.tryIssue("alice", "") // it became newer while it was open
+	wantError(t, err, ErrNewer, "the database was written by a newer version: "+newer)
+	wantError(t, f.open(), ErrNewer, "the database was written by a newer version: "+newer)
 }
 
 func TestNoPKI(t *testing.T) {

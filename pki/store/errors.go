@@ -34,6 +34,8 @@ var (
 	ErrNotInFiles  = errors.New("it is recorded, but not all of its files are written")
 	ErrUnknownKey  = errors.New("no such setting")
 	ErrBadValue    = errors.New("the setting cannot have this value")
+	ErrReplaced    = errors.New("replaced already")
+	ErrRevoked     = errors.New("revoked: it is not renewed")
 	errNeedsDigest = fmt.Errorf("%w: a row does not have the content that was written", ErrDamaged)
 )
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"mutual/pki"
 	"mutual/pki/authority"
@@ -306,7 +307,7 @@ func createDatabase(ctx context.Context, dir string, opts Options) (*PKI, error)
 	if err != nil {
 		return nil, err
 	}
-	for _, statement := range []string{"PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE;" + schema + fmt.Sprintf("PRAGMA user_version = %d; COMMIT", schemaVersion)} {
+	for _, statement := range []string{"PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE;" + schema + strings.Join(migrations(), "") + fmt.Sprintf("PRAGMA user_version = %d; COMMIT", schemaVersion)} {
 		if _, err := p.db.ExecContext(ctx, statement); err != nil {
 			_ = p.db.Close() // the first error is the one to report
 			return nil, wrap("creating the database", err)

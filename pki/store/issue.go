@@ -21,6 +21,7 @@ type IssueRequest struct {
 	Subject   profile.Subject // CommonName is set from Name
 	SAN       pki.SAN         // beside the names that Name stands for
 	Window    profile.Window  // a zero TTL without NotAfter is the PKI's default
+	Place     Place           // where its files will lie; the zero value: nobody knows
 }
 
 // Issued is a certificate that was issued, with its chain below the root.
@@ -57,6 +58,20 @@ func (p *PKI) CheckIssue(ctx context.Context, kind pki.Kind, name pki.Name) erro
 // Issue signs a certificate and remembers it: it is durable when Issue
 // returns.
 func (p *PKI) Issue(ctx context.Context, req IssueRequest) (*Issued, error) {
+	return p.issue(ctx, req, func(t *Tx, issued *Issued) error {
+		if req.Place.isZero() {
+			return nil
+		}
+		id, err := t.certificateID(issued.Certificate)
+		if err != nil {
+			return err
+		}
+		return t.putPlace(id, req.Place)
+	})
+}
+
+// issue is Issue, and in the same transaction also.
+func (p *PKI) issue(ctx context.Context, req IssueRequest, also func(*Tx, *Issued) error) (*Issued, error) {
 	ca, err := p.issuingInForce(ctx)
 	if err != nil {
 		return nil, err
@@ -79,8 +94,10 @@ func (p *PKI) Issue(ctx context.Context, req IssueRequest) (*Issued, error) {
 	}
 	issued := &Issued{Serial: serial, Clipped: asked.Validity.Clipped}
 	err = p.update(ctx, ca, func(t *Tx) (err error) {
-		issued.Certificate, err = prepared.Issue(t)
-		return err
+		if issued.Certificate, err = prepared.Issue(t); err != nil {
+			return err
+		}
+		return also(t, issued)
 	})
 	if err != nil {
 		return nil, err

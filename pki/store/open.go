@@ -87,14 +87,14 @@ func dsn(path string) string {
 
 // check reads the version and holds the newest CRL against the files.
 func (p *PKI) check(ctx context.Context) error {
-	var version int
-	if err := p.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return wrap("reading the database "+filepath.Join(p.dir, dbFile), err)
+	version, err := p.version(ctx)
+	if err != nil {
+		return err
 	}
 	switch {
 	case version > schemaVersion:
 		return fmt.Errorf("%w: it has version %d, and this program knows %d", ErrNewer, version, schemaVersion)
-	case version < schemaVersion:
+	case version < 1:
 		return fmt.Errorf("reading the database: %w: it has no schema of ours (version %d)", ErrDamaged, version)
 	}
 	return p.checkPublished(ctx)

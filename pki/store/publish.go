@@ -111,13 +111,19 @@ type RefreshRequest struct {
 // was asked for by name and cannot be made is an error, and then none is made;
 // without a name, only the issuing CA's must be made.
 func (p *PKI) Refresh(ctx context.Context, req RefreshRequest) ([]Published, error) {
+	if err := p.Settle(ctx); err != nil {
+		return nil, err
+	}
 	return p.publish(ctx, publishRequest{force: true, only: req.Only, rootKey: req.RootKey, acceptClock: req.AcceptClock})
 }
 
-// Upkeep makes the lists that are past half of their life or overdue, writes
-// the files that are missing or of an older list, and says for each what it
-// could not do.
+// Upkeep settles renewals, makes the lists that are past half of their life or
+// overdue, writes the files that are missing or of an older list, and says for
+// each what it could not do.
 func (p *PKI) Upkeep(ctx context.Context) ([]Published, error) {
+	if err := p.Settle(ctx); err != nil {
+		return nil, err
+	}
 	lists, err := p.CRLs(ctx)
 	if err != nil {
 		return nil, err

@@ -2,9 +2,37 @@ package store
 
 // schemaVersion is what PRAGMA user_version says of a database that this code
 // wrote.
-const schemaVersion = 1
+const schemaVersion = 2
 
-// schema is portable SQL: integer times (seconds since 1970, UTC), no rowid.
+// migrations are what each version adds to the one before it, from version 2
+// on. A new database gets the schema and then all of them.
+func migrations() []string { return []string{schemaRenewal} }
+
+// schemaRenewal: place is where the files of a certificate lie. replacement is
+// a renewal that is not settled: until due is set the new files may not be in
+// their place; from due on the old certificate is superseded, and the row goes.
+const schemaRenewal = `
+CREATE TABLE place (
+	certificate      INTEGER PRIMARY KEY REFERENCES certificate(id),
+	key_file         TEXT NOT NULL,
+	certificate_file TEXT NOT NULL,
+	combined_file    TEXT NOT NULL
+);
+CREATE INDEX place_certificate_file ON place (certificate_file);
+CREATE TABLE replacement (
+	old              INTEGER PRIMARY KEY REFERENCES certificate(id),
+	new              INTEGER NOT NULL REFERENCES certificate(id),
+	key_file         TEXT    NOT NULL,
+	certificate_file TEXT    NOT NULL,
+	combined_file    TEXT    NOT NULL,
+	remember         INTEGER NOT NULL,
+	grace            INTEGER,
+	due              INTEGER
+);
+CREATE INDEX replacement_new ON replacement (new);
+`
+
+// schema is version 1. It is portable SQL: integer times (seconds since 1970, UTC), no rowid.
 //
 // A ca row is a CA key; its certificates stand in certificate, with
 // subject_ca. changed is the newest epoch at which the CA's list changed: its

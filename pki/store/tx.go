@@ -38,6 +38,9 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 		return err
 	}
 	defer release()
+	if err := p.migrate(ctx); err != nil {
+		return err
+	}
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
 		return wrap("beginning a transaction", err)

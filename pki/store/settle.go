@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"os"
+
+	"mutual/pki"
+	"mutual/pki/authority"
+	"mutual/pki/pemfile"
+)
+
+// Settle does what renewals have left to be done. One that was killed after its
+// new files got their place is finished. What was replaced, and whose grace is
+// over, is revoked as superseded, all in one transaction; the lists are then
+// overdue. A certificate is never superseded while its successor is not in its
+// place or is revoked itself (other than as superseded: then it has a successor,
+// too), or while it is held.
+func (p *PKI) Settle(ctx context.Context) error {
+	if known, err := p.knowsPlaces(ctx); err != nil || !known {
+		return err
+	}
+	arrived, err := p.arrived(ctx)
+	if err != nil {
+		return err
+	}
+	var due int
+	if err := p.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM replacement p JOIN certificate c ON c.id = p.old
+		LEFT JOIN revocation r ON r.certificate = p.old LEFT JOIN revocation n ON n.certificate = p.new
+		WHERE p.due <= $1 AND (c.not_after <= $1 OR r.reason <> $2 OR r.reason IS NULL AND COALESCE(n.reason, $3) = $3)`,
+		p.now().Unix(), int64(pki.CertificateHold), int64(pki.Superseded)).Scan(&due); err != nil {
+		return wrap("looking for what is superseded", err)
+	}
+	if due+len(arrived) == 0 {
+		return nil
+	}
+	return p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
+		for _, id := range arrived {
+			if _, err := t.finishReplacement(id); err != nil {
+				return err
+			}
+		}
+		return t.supersede()
+	})
+}
+
+// arrived gives the new certificates of open renewals that lie in their place.
+func (p *PKI) arrived(ctx context.Context) ([]int64, error) {
+	rows, err := p.db.QueryContext(ctx, `SELECT DISTINCT r.new, n.sha256, r.key_file, r.certificate_file, r.combined_file
+		FROM replacement r JOIN certificate n ON n.id = r.new WHERE r.due IS NULL`)
+	if err != nil {
+		return nil, wrap("looking for open renewals", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	var out []int64
+	for rows.Next() {
+		var id int64
+		var sum []byte
+		var at Place
+		if err := rows.Scan(&id, &sum, &at.Key, &at.Certificate, &at.Combined); err != nil {
+			return nil, wrap("looking for open renewals", err)
+		}
+		if at.holds(sum) {
+			out = append(out, id)
+		}
+	}
+	return out, wrap("looking for open renewals", rows.Err())
+}
+
+// holds reports whether the certificate with the SHA-256 lies at the place for
+// good: as a plain file. A link there belongs to a swap that a loss of power may
+// still undo.
+func (p Place) holds(sum []byte) bool {
+	info, err := os.Lstat(p.main())
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	data, err := pemfile.ReadFile(p.main(), pemfile.MaxFile)
+	if err != nil {
+		return false
+	}
+	certs, err := pemfile.Certificates(data)
+	if err != nil {
+		return false
+	}
+	got := pki.FingerprintOf(certs[0].Raw)
+	return string(got[:]) == string(sum)
+}
+
+// supersede revokes what is due. What is revoked already or has expired needs
+// nothing more.
+func (t *Tx) supersede() error {
+	const due = "(SELECT old FROM replacement WHERE due <= $1)"
+	if err := t.exec("dropping what needs no revocation", `DELETE FROM replacement WHERE due <= $1 AND old IN (
+		SELECT c.id FROM certificate c LEFT JOIN revocation r ON r.certificate = c.id
+		WHERE c.not_after <= $1 OR r.reason <> $2)`, t.now.Unix(), int64(pki.CertificateHold)); err != nil {
+		return err
+	}
+	certs, err := t.pki.all(t.ctx, t.tx, "r.reason IS NULL AND c.id IN "+due+
+		" AND c.replaced_by NOT IN (SELECT certificate FROM revocation WHERE reason <> $2) ORDER BY c.id", t.now.Unix(), int64(pki.Superseded))
+	if err != nil || len(certs) == 0 {
+		return err
+	}
+	o := &Outcome{}
+	for _, c := range certs {
+		next, changed := authority.Revoke(nil, pki.Superseded, t.now)
+		c.Revocation = &next
+		o.Certificates = append(o.Certificates, Changed{c, changed})
+	}
+	return t.record("supersede", o, func(t *Tx, o *Outcome, epoch int64) error {
+		for i := range o.Certificates {
+			c := &o.Certificates[i]
+			c.epoch = epoch
+			if err := t.putRevocation(c.Certificate); err != nil {
+				return err
+			}
+			if err := t.exec("settling the renewal", `DELETE FROM replacement WHERE old = $1`, c.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
