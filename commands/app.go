@@ -20,6 +20,8 @@ func tree() []*cli.Command {
 		initCommand(),
 		issueCommand(),
 		signCommand(),
+		exportCommand(),
+		importCommand(),
 		configCommand(),
 		revokeCommand(),
 		holdCommand(),
@@ -86,8 +88,10 @@ func mainWith(ctx context.Context, args []string, env Env, commands []*cli.Comma
 	root := rootCommand(commands)
 	l, err := parseLine(root, args)
 	r := newRun(env, root, l.value(flagColor))
-	if takeErr := r.passphrase.takeVariable(env); err == nil {
-		err = takeErr
+	for _, p := range []*passphrase{&r.passphrase, &r.password} {
+		if takeErr := p.takeVariable(env); err == nil {
+			err = takeErr
+		}
 	}
 	if err == nil {
 		err = r.dispatch(ctx, l)

@@ -18,8 +18,12 @@ const (
 	flagPassphraseFile = "passphrase-file"
 	flagPassphraseFD   = "passphrase-fd"
 
-	envPKI        = "MUTUAL_PKI"
-	envPassphrase = "MUTUAL_PASSPHRASE"
+	flagPasswordFile = "password-file"
+	flagPasswordFD   = "password-fd"
+
+	envPKI            = "MUTUAL_PKI"
+	envPassphrase     = "MUTUAL_PASSPHRASE"
+	envExportPassword = "MUTUAL_EXPORT_PASSWORD"
 
 	colorAuto   = "auto"
 	colorAlways = "always"
@@ -42,6 +46,15 @@ func passphraseFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagPassphraseFile, Usage: "read the passphrase of the CA keys from `FILE` (or set $" + envPassphrase + ")"},
 		&cli.IntFlag{Name: flagPassphraseFD, Usage: "read the passphrase of the CA keys from file descriptor `N`"},
+	}
+}
+
+// passwordFlags stand on the commands that write or read a file with a
+// password.
+func passwordFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: flagPasswordFile, Usage: "read the password of the file from `FILE` (or set $" + envExportPassword + ")"},
+		&cli.IntFlag{Name: flagPasswordFD, Usage: "read the password of the file from file descriptor `N`"},
 	}
 }
 

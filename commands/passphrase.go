@@ -3,7 +3,6 @@ package commands
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +15,10 @@ import (
 // maxPassphrase bounds a passphrase, in octets.
 const maxPassphrase = 1024
 
-const passphraseHint = "give it with --" + flagPassphraseFile + " FILE, --" + flagPassphraseFD + " N or $" + envPassphrase
+// hint says where the passphrase can come from.
+func (p *passphrase) hint() string {
+	return "give it with --" + p.fileFlag + " FILE, --" + p.fdFlag + " N or $" + p.env
+}
 
 // secretReader reads a line from a terminal without showing it, and stops
 // when the context is cancelled.
@@ -25,7 +27,12 @@ type secretReader func(ctx context.Context) ([]byte, error)
 // passphrase is where the passphrase of the CA keys comes from. It is read
 // once, when a key is found to need it, and never before.
 type passphrase struct {
-	variable string // what $MUTUAL_PASSPHRASE held
+	name                  string // what it is called
+	owner                 string // what needs it
+	fileFlag, fdFlag, env string // where it may come from
+	mayBeEmpty            bool
+
+	variable string // what the variable held
 	file     string
 	fd       int // -1: none
 	value    []byte
@@ -35,9 +42,9 @@ type passphrase struct {
 // of this process inherits it.
 func (p *passphrase) takeVariable(env Env) error {
 	p.fd = -1
-	p.variable = env.Getenv(envPassphrase)
-	if err := env.Unsetenv(envPassphrase); err != nil {
-		return fmt.Errorf("removing $%s from the environment: %w", envPassphrase, err)
+	p.variable = env.Getenv(p.env)
+	if err := env.Unsetenv(p.env); err != nil {
+		return fmt.Errorf("removing $%s from the environment: %w", p.env, err)
 	}
 	return nil
 }
@@ -45,29 +52,29 @@ func (p *passphrase) takeVariable(env Env) error {
 // configure reads the flags of a command that has them. Two sources are a
 // usage error: which one counts would be a guess.
 func (p *passphrase) configure(c *cli.Context) error {
-	if lookup(c.Command.Flags, flagPassphraseFile) == nil {
+	if lookup(c.Command.Flags, p.fileFlag) == nil {
 		return nil
 	}
 	var sources []string
 	if p.variable != "" {
-		sources = append(sources, "$"+envPassphrase)
+		sources = append(sources, "$"+p.env)
 	}
-	if c.IsSet(flagPassphraseFile) {
-		p.file = c.String(flagPassphraseFile)
-		sources = append(sources, "--"+flagPassphraseFile)
+	if c.IsSet(p.fileFlag) {
+		p.file = c.String(p.fileFlag)
+		sources = append(sources, "--"+p.fileFlag)
 		if p.file == "" {
-			return usagef("--%s is empty, and should name a file", flagPassphraseFile)
+			return usagef("--%s is empty, and should name a file", p.fileFlag)
 		}
 	}
-	if c.IsSet(flagPassphraseFD) {
-		p.fd = c.Int(flagPassphraseFD)
-		sources = append(sources, "--"+flagPassphraseFD)
+	if c.IsSet(p.fdFlag) {
+		p.fd = c.Int(p.fdFlag)
+		sources = append(sources, "--"+p.fdFlag)
 		if p.fd < 0 || p.fd == 1 || p.fd == 2 {
-			return usagef("--%s %d is not a file descriptor to read from", flagPassphraseFD, p.fd)
+			return usagef("--%s %d is not a file descriptor to read from", p.fdFlag, p.fd)
 		}
 	}
 	if len(sources) > 1 {
-		return withHint(usagef("the passphrase has more than one source: %s", strings.Join(sources, ", ")), "give one")
+		return withHint(usagef("the %s has more than one source: %s", p.name, strings.Join(sources, ", ")), "give one")
 	}
 	return nil
 }
@@ -82,99 +89,102 @@ func (r *run) passphraseGiven() bool { return r.passphrase.given() }
 // readPassphrase is the passphrase for a key that has one: from its source, or
 // asked for once on a terminal. A second call returns what the first one read.
 func (r *run) readPassphrase(ctx context.Context) ([]byte, error) {
-	return r.obtainPassphrase(ctx, r.askPassphrase)
+	return r.obtainPassphrase(ctx, &r.passphrase, r.askPassphrase)
 }
 
 // newPassphrase is the passphrase for a key that is about to be made: as
 // readPassphrase, and asked for twice on a terminal.
 func (r *run) newPassphrase(ctx context.Context) ([]byte, error) {
-	return r.obtainPassphrase(ctx, r.askPassphraseTwice)
+	return r.obtainPassphrase(ctx, &r.passphrase, r.askPassphraseTwice)
 }
 
-func (r *run) obtainPassphrase(ctx context.Context, ask secretReader) ([]byte, error) {
-	p := &r.passphrase
+func (r *run) obtainPassphrase(ctx context.Context, p *passphrase, ask secretReader) ([]byte, error) {
 	if p.value != nil {
 		return p.value, nil
 	}
-	raw, err := r.passphraseSource(ctx, ask)
+	raw, err := r.passphraseSource(ctx, p, ask)
 	if err != nil {
 		return nil, err
 	}
-	p.value, err = checkPassphrase(raw)
+	p.value, err = p.check(raw)
 	return p.value, err
 }
 
-func (r *run) passphraseSource(ctx context.Context, ask secretReader) ([]byte, error) {
-	p := &r.passphrase
+func (r *run) passphraseSource(ctx context.Context, p *passphrase, ask secretReader) ([]byte, error) {
 	switch {
 	case p.variable != "":
 		return []byte(p.variable), nil
 	case p.file != "":
 		f, err := os.Open(p.file)
 		if err != nil {
-			return nil, fmt.Errorf("reading the passphrase: %w", err)
+			return nil, fmt.Errorf("reading the %s: %w", p.name, err)
 		}
-		return readBounded(f)
+		return readBounded(f, p.name)
 	case p.fd == 0:
-		return readBounded(io.NopCloser(r.env.Stdin))
+		return readBounded(io.NopCloser(r.env.Stdin), p.name)
 	case p.fd > 0:
-		return readBounded(os.NewFile(uintptr(p.fd), fmt.Sprintf("file descriptor %d", p.fd)))
+		return readBounded(os.NewFile(uintptr(p.fd), fmt.Sprintf("file descriptor %d", p.fd)), p.name)
 	}
 	if r.env.Stdin.ReadSecret == nil || !r.env.Stderr.Terminal {
-		return nil, failf(passphraseHint, "the CA key needs a passphrase, and there is no terminal to ask for it")
+		return nil, failf(p.hint(), "%s needs a %s, and there is no terminal to ask for it", p.owner, p.name)
 	}
 	return ask(ctx)
 }
 
-// readBounded reads a passphrase with its newline, and one octet more to see
-// that there is more, and closes f.
-func readBounded(f io.ReadCloser) ([]byte, error) {
+// readBounded reads a passphrase, called name in an error, with its newline,
+// and one octet more to see that there is more, and closes f.
+func readBounded(f io.ReadCloser, name string) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3))
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the passphrase: %w", err)
+		return nil, fmt.Errorf("reading the %s: %w", name, err)
 	}
 	return raw, nil
 }
 
-// checkPassphrase drops one newline from the end and refuses what is empty or
-// too long.
-func checkPassphrase(raw []byte) ([]byte, error) {
+// check drops one newline from the end and refuses what is empty or too long.
+func (p *passphrase) check(raw []byte) ([]byte, error) {
 	value, found := bytes.CutSuffix(raw, []byte("\n"))
 	if found {
 		value = bytes.TrimSuffix(value, []byte("\r"))
 	}
 	switch {
-	case len(value) == 0:
-		return nil, failf(passphraseHint, "the passphrase is empty")
+	case len(value) == 0 && !p.mayBeEmpty:
+		return nil, failf(p.hint(), "the %s is empty", p.name)
 	case len(value) > maxPassphrase:
-		return nil, fmt.Errorf("the passphrase is longer than %d octets", maxPassphrase)
+		return nil, fmt.Errorf("the %s is longer than %d octets", p.name, maxPassphrase)
 	}
 	return value, nil
 }
 
 func (r *run) askPassphrase(ctx context.Context) ([]byte, error) {
-	return r.ask(ctx, "Passphrase of the CA keys: ")
+	return r.ask(ctx, r.passphrase.name, "Passphrase of the CA keys: ")
 }
 
 func (r *run) askPassphraseTwice(ctx context.Context) ([]byte, error) {
-	first, err := r.ask(ctx, "New passphrase for the CA keys: ")
+	return r.askTwice(ctx, r.passphrase.name, "New passphrase for the CA keys: ")
+}
+
+// askTwice asks for something new, which nobody sees while it is typed, and
+// for the same again.
+func (r *run) askTwice(ctx context.Context, name, prompt string) ([]byte, error) {
+	first, err := r.ask(ctx, name, prompt)
 	if err != nil {
 		return nil, err
 	}
-	second, err := r.ask(ctx, "The same again: ")
+	second, err := r.ask(ctx, name, "The same again: ")
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(first, second) {
-		return nil, errors.New("the two passphrases differ")
+		return nil, fmt.Errorf("the two %ss differ", name)
 	}
 	return first, nil
 }
 
-func (r *run) ask(ctx context.Context, prompt string) ([]byte, error) {
+func (r *run) ask(ctx context.Context, name, prompt string) ([]byte, error) {
 	if err := r.prompt(prompt); err != nil {
 		return nil, err
 	}
@@ -183,7 +193,7 @@ func (r *run) ask(ctx context.Context, prompt string) ([]byte, error) {
 		err = promptErr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the passphrase from the terminal: %w", err)
+		return nil, fmt.Errorf("reading the %s from the terminal: %w", name, err)
 	}
 	return secret, nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+const passphraseHint = "give it with --passphrase-file FILE, --passphrase-fd N or $MUTUAL_PASSPHRASE"
+
 // secretFrom answers a prompt with each line in turn.
 func secretFrom(lines ...string) secretReader {
 	return func(context.Context) ([]byte, error) {

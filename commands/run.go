@@ -22,7 +22,8 @@ type run struct {
 	quiet      bool
 	pkiFlag    string
 	passphrase passphrase
-	wish       *wish // not nil: complete the line instead of running it
+	password   passphrase // of a file that is exported or imported
+	wish       *wish      // not nil: complete the line instead of running it
 }
 
 // newRun decides once what each stream can show.
@@ -32,6 +33,9 @@ func newRun(env Env, root *cli.Command, colorMode string) *run {
 		out:  env.printer(env.Stdout, colorMode),
 		talk: env.printer(env.Stderr, colorMode),
 		root: root,
+
+		passphrase: passphrase{name: "passphrase", owner: "the CA key", fileFlag: flagPassphraseFile, fdFlag: flagPassphraseFD, env: envPassphrase},
+		password:   passphrase{name: "password", owner: "the file", fileFlag: flagPasswordFile, fdFlag: flagPasswordFD, env: envExportPassword},
 	}
 }
 
@@ -54,6 +58,9 @@ func (r *run) configure(c *cli.Context) error {
 	r.json, r.quiet, r.pkiFlag = c.Bool(flagJSON), c.Bool(flagQuiet), c.String(flagPKI)
 	if c.IsSet(flagPKI) && r.pkiFlag == "" {
 		return usagef("--%s is empty, and should name a directory", flagPKI)
+	}
+	if err := r.password.configure(c); err != nil {
+		return err
 	}
 	return r.passphrase.configure(c)
 }
