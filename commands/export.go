@@ -2,18 +2,12 @@ package commands
 
 import (
 	"context"
-	"crypto"
-	"errors"
-	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"mutual/commands/ui"
 	"mutual/pki"
 	"mutual/pki/bundle"
-	"mutual/pki/keys"
-	"mutual/pki/pemfile"
 	"mutual/pki/store"
 )
 
@@ -36,7 +30,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "key", Usage: "take the private key from `FILE`"},
 			&cli.StringFlag{Name: "out", Usage: "write to `FILE`, or with - to standard output (default: NAME with the format's ending)"},
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
-		}, exportFlags(formatUsage("write it as")+" (default: p12)")...),
+		}, exportFlags(formatUsage("write it as", "default: p12"))...),
 		MinArgs:  1,
 		Values:   map[string][]string{flagFormat: formatNames()},
 		Complete: completeWhat,
@@ -71,20 +65,10 @@ func runExport(ctx context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	what, keyFile := c.Args().First(), c.String("key")
+	keyFile := c.String("key")
 	return r.reading(ctx, func(p *store.PKI) error {
-		var key crypto.Signer
-		if keyFile != "" {
-			if key, err = r.readLeafKey(keyFile); err != nil {
-				return err
-			}
-		}
-		cert, err := r.exportable(ctx, p, what, key)
+		cert, id, err := r.exportable(ctx, p, c.Args().First(), keyFile)
 		if err != nil {
-			return err
-		}
-		id := bundle.Identity{Name: cert.Name.String(), Key: key}
-		if id.Chain, err = chainOf(ctx, p, cert); err != nil {
 			return err
 		}
 		if e.options.Anchors, err = anchors(ctx, p); err != nil {
@@ -138,64 +122,4 @@ func (r *run) exporterOf(c *cli.Context) (*exporter, error) {
 		return nil, failf("redirect it to a file or a program, or name a file with --out", "refusing to write %s to a terminal", format)
 	}
 	return e, nil
-}
-
-// sameFile reports whether two paths lead to one file that is there.
-func sameFile(a, b string) bool {
-	first, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	second, err := os.Stat(b)
-	return err == nil && os.SameFile(first, second)
-}
-
-// readLeafKey reads the private key of a client or server.
-func (r *run) readLeafKey(file string) (crypto.Signer, error) {
-	data, err := r.readInput(file)
-	if err != nil {
-		return nil, err
-	}
-	key, err := pemfile.Key(data, nil)
-	if errors.Is(err, pemfile.ErrEncrypted) {
-		return nil, failf("decrypt it first: openssl pkey -in FILE -out DECRYPTED", "the key %s is encrypted, and only one that is not can be exported", file)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the key %s: %w", file, err)
-	}
-	return key, nil
-}
-
-// exportable chooses the certificate that what names: the one that was issued
-// last of those that are valid and belong to the key, if there is one.
-func (r *run) exportable(ctx context.Context, p *store.PKI, what string, key crypto.Signer) (store.Certificate, error) {
-	known, err := r.resolve(ctx, p, what)
-	if err != nil {
-		return store.Certificate{}, err
-	}
-	valid, matching := 0, []store.Certificate{}
-	for _, c := range known.Certificates {
-		if c.Kind.IsCA() {
-			return c, failf("what servers trust is in the PKI: ca.crt", "the certificate %s is a CA's, and those are not exported", c.Serial)
-		}
-		if c.State(r.now()) != store.Valid {
-			continue
-		}
-		valid++
-		cert, err := storedCertificate(ctx, p, c)
-		if err != nil {
-			return c, err
-		}
-		if key == nil || keys.Equal(key.Public(), cert.PublicKey) {
-			matching = append(matching, c)
-		}
-	}
-	newest, ok := r.newest(matching)
-	switch {
-	case ok:
-		return newest, nil
-	case valid == 0:
-		return newest, failf("what there is, and why not, is shown by: mutual list --all", "%q has no valid certificate", what)
-	}
-	return newest, failf("name the file of its own key with --key", "the key does not belong to a valid certificate of %q", what)
 }

@@ -170,6 +170,6 @@ func anchors(ctx context.Context, p *store.PKI) ([]*x509.Certificate, error) {
 }
 
 // formatUsage is the help of --format.
-func formatUsage(before string) string {
-	return before + " `FORMAT`: " + strings.Join(formatNames(), ", ")
+func formatUsage(before, after string) string {
+	return before + " `FORMAT`: " + strings.Join(formatNames(), ", ") + " (" + after + ")"
 }

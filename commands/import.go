@@ -21,7 +21,7 @@ func importCommand() *cli.Command {
 	return leaf(leafSpec{
 		Name:      "import",
 		Category:  categoryBootstrapping,
-		Usage:     "take a key and its certificates out of a PKCS#12, JKS or PEM file",
+		Usage:     "take key and certificates out of a PKCS#12, JKS or PEM file",
 		ArgsUsage: "FILE",
 		Long: "Writes BASE.key (mode 0600, not encrypted) and BASE.crt: the key's certificate first, then its chain. " +
 			"BASE is the name of the file without its ending. The PKI is not touched.\n\n" +

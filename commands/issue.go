@@ -41,7 +41,7 @@ func issueLeaf(kind pki.Kind, usage, example string) *cli.Command {
 			&cli.StringFlag{Name: "csr", Usage: "sign the request in `FILE` instead of making a key"},
 			&cli.BoolFlag{Name: "accept-names", Usage: "with --csr: take the request's subject alternative names, too"},
 			&cli.BoolFlag{Name: "bundle", Usage: "write key and chain into NAME.pem (mode 0600), too"},
-		}, exportFlags(formatUsage("write key and certificate in another format, too, as mutual export does:"))),
+		}, exportFlags(formatUsage("write both as", "too, as mutual export does"))),
 		Passphrase: true,
 		MinArgs:    1,
 		Values:     map[string][]string{"key-type": algorithmNames(), flagFormat: formatNames()},

@@ -187,7 +187,8 @@ func TestFriendlyNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks, err := gopkcs12.ToPEM(der, password) //nolint:staticcheck // nothing else of it shows the attributes
+	//lint:ignore SA1019 nothing else of it shows the attributes
+	blocks, err := gopkcs12.ToPEM(der, password)
 	if err != nil {
 		t.Fatal(err)
 	}
