@@ -21,6 +21,8 @@ func tree() []*cli.Command {
 		issueCommand(),
 		signCommand(),
 		renewCommand(),
+		exportCommand(),
+		importCommand(),
 		configCommand(),
 		caCommand(),
 		revokeCommand(),
@@ -88,7 +90,7 @@ func mainWith(ctx context.Context, args []string, env Env, commands []*cli.Comma
 	root := rootCommand(commands)
 	l, err := parseLine(root, args)
 	r := newRun(env, root, l.value(flagColor))
-	for _, p := range []*passphrase{&r.passphrase, &r.nextPassphrase} {
+	for _, p := range r.secrets() {
 		if takeErr := p.takeVariable(env); err == nil {
 			err = takeErr
 		}

@@ -21,9 +21,13 @@ const (
 	flagNewPassphraseFile = "new-passphrase-file"
 	flagNewPassphraseFD   = "new-passphrase-fd"
 
-	envPKI           = "MUTUAL_PKI"
-	envPassphrase    = "MUTUAL_PASSPHRASE"
-	envNewPassphrase = "MUTUAL_NEW_PASSPHRASE"
+	flagPasswordFile = "password-file"
+	flagPasswordFD   = "password-fd"
+
+	envPKI            = "MUTUAL_PKI"
+	envPassphrase     = "MUTUAL_PASSPHRASE"
+	envNewPassphrase  = "MUTUAL_NEW_PASSPHRASE"
+	envExportPassword = "MUTUAL_EXPORT_PASSWORD"
 
 	colorAuto   = "auto"
 	colorAlways = "always"
@@ -54,6 +58,15 @@ func newPassphraseFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: flagNewPassphraseFile, Usage: "read the new passphrase from `FILE` (or set $" + envNewPassphrase + ")"},
 		&cli.IntFlag{Name: flagNewPassphraseFD, Usage: "read the new passphrase from file descriptor `N`"},
+	}
+}
+
+// passwordFlags stand on the commands that write or read a file with a
+// password.
+func passwordFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: flagPasswordFile, Usage: "read the password of the file from `FILE` (or set $" + envExportPassword + ")"},
+		&cli.IntFlag{Name: flagPasswordFD, Usage: "read the password of the file from file descriptor `N`"},
 	}
 }
 

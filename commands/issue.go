@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -35,15 +36,15 @@ func issueLeaf(kind pki.Kind, usage, example string) *cli.Command {
 		Long: "Writes NAME.key (mode 0600) and NAME.crt, which holds the certificate and then the issuing CA's. " +
 			"The certificate is in the inventory before its key appears.",
 		Example: example,
-		Flags: append(leafFlags(),
+		Flags: slices.Concat(leafFlags(), []cli.Flag{
 			keyTypeFlag("make a key of `TYPE`"),
 			&cli.StringFlag{Name: "csr", Usage: "sign the request in `FILE` instead of making a key"},
 			&cli.BoolFlag{Name: "accept-names", Usage: "with --csr: take the request's subject alternative names, too"},
 			&cli.BoolFlag{Name: "bundle", Usage: "write key and chain into NAME.pem (mode 0600), too"},
-		),
+		}, exportFlags(formatUsage("write both as", "too, as mutual export does"))),
 		Passphrase: true,
 		MinArgs:    1,
-		Values:     map[string][]string{"key-type": algorithmNames()},
+		Values:     map[string][]string{"key-type": algorithmNames(), flagFormat: formatNames()},
 		Action: func(ctx context.Context, r *run, c *cli.Context) error {
 			return runIssue(ctx, r, c, kind, c.Args().First(), c.String("csr"))
 		},
@@ -88,6 +89,7 @@ type issueView struct {
 	Key         string          `json:"keyFile,omitempty"`
 	Certificate string          `json:"certificateFile,omitempty"`
 	Bundle      string          `json:"bundleFile,omitempty"`
+	Export      string          `json:"exportFile,omitempty"`
 	Clipped     string          `json:"clippedBy,omitempty"`
 }
 
@@ -102,6 +104,7 @@ func (v *issueView) Text(p *ui.Printer) error {
 		fieldUnlessEmpty("key", v.Key),
 		fieldUnlessEmpty("certificate", v.Certificate),
 		fieldUnlessEmpty("bundle", v.Bundle),
+		fieldUnlessEmpty("export", v.Export),
 	)
 }
 
@@ -128,6 +131,10 @@ func runIssue(ctx context.Context, r *run, c *cli.Context, kind pki.Kind, text, 
 	if csrFile != "" && (c.String("key-type") != "" || c.Bool("bundle")) {
 		return usagef("with a request there is no key here: --key-type and --bundle exclude it")
 	}
+	exporter, err := r.issueExporter(c, name)
+	if err != nil {
+		return err
+	}
 	return r.writing(ctx, func(p *store.PKI) error {
 		if err := p.CheckIssue(ctx, kind, name); err != nil {
 			return err
@@ -144,7 +151,7 @@ func runIssue(ctx context.Context, r *run, c *cli.Context, kind pki.Kind, text, 
 		if signer != nil {
 			req.PublicKey = signer.Public()
 		}
-		return r.issueAndWrite(ctx, c, p, req, signer)
+		return r.issueAndWrite(ctx, c, p, req, signer, exporter)
 	})
 }
 
@@ -224,7 +231,7 @@ func (r *run) newKey(ctx context.Context, c *cli.Context, p *store.PKI) (crypto.
 // issueAndWrite is the order in which nothing can be lost: the key is durable
 // under a temporary name, the certificate is committed to the inventory, and
 // then both get their names.
-func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, req store.IssueRequest, signer crypto.Signer) error {
+func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, req store.IssueRequest, signer crypto.Signer, e *exporter) error {
 	var keyPEM []byte
 	if signer != nil {
 		der, err := keys.MarshalPKCS8(signer)
@@ -247,6 +254,9 @@ func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, r
 	if req.Place, err = rememberedPlace(c, target); err != nil {
 		return err
 	}
+	if err := e.prepareBeside(ctx, r, p); err != nil {
+		return err
+	}
 	pending, err := bundle.Stage(target, keyPEM)
 	if err != nil {
 		return err
@@ -263,6 +273,9 @@ func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, r
 	}
 	v := r.newIssueView(req, issued)
 	v.Key, v.Certificate, v.Bundle = files.Key, files.Certificate, files.Combined
+	if v.Export, err = e.writeBeside(r, req.Name, issued.Chain, signer, files.Key); err != nil {
+		return err
+	}
 	if err := r.emit(v); err != nil {
 		return err
 	}

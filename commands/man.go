@@ -82,6 +82,7 @@ func manPage(root *cli.Command, version string) string {
 		{envPKI, "the directory of the PKI, where --" + flagPKI + " is not given"},
 		{envPassphrase, "the passphrase of the CA keys; removed from the environment at once"},
 		{envNewPassphrase, "the next passphrase of the CA keys, for ca passphrase; removed likewise"},
+		{envExportPassword, "the password of a file that is exported or imported; removed likewise"},
 		{"NO_COLOR", "if not empty, no colours are used unless --" + flagColor + " asks for them"},
 	})
 	return w.String()

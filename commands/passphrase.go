@@ -3,7 +3,6 @@ package commands
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,11 +24,13 @@ func (p *passphrase) hint() string {
 // when the context is cancelled.
 type secretReader func(ctx context.Context) ([]byte, error)
 
-// passphrase is where the passphrase of the CA keys comes from. It is read
-// once, when a key is found to need it, and never before.
+// passphrase is where a passphrase or password comes from. It is read once,
+// when something is found to need it, and never before.
 type passphrase struct {
 	name                  string // what it is called
+	owner                 string // what needs it
 	fileFlag, fdFlag, env string // where it may come from
+	mayBeEmpty            bool
 
 	variable string // what the variable held
 	file     string
@@ -124,27 +125,27 @@ func (r *run) passphraseSource(ctx context.Context, p *passphrase, ask secretRea
 		if err != nil {
 			return nil, fmt.Errorf("reading the %s: %w", p.name, err)
 		}
-		return readBounded(f)
+		return readBounded(f, p.name)
 	case p.fd == 0:
-		return readBounded(io.NopCloser(r.env.Stdin))
+		return readBounded(io.NopCloser(r.env.Stdin), p.name)
 	case p.fd > 0:
-		return readBounded(os.NewFile(uintptr(p.fd), fmt.Sprintf("file descriptor %d", p.fd)))
+		return readBounded(os.NewFile(uintptr(p.fd), fmt.Sprintf("file descriptor %d", p.fd)), p.name)
 	}
 	if r.env.Stdin.ReadSecret == nil || !r.env.Stderr.Terminal {
-		return nil, failf(p.hint(), "the CA key needs a %s, and there is no terminal to ask for it", p.name)
+		return nil, failf(p.hint(), "%s needs a %s, and there is no terminal to ask for it", p.owner, p.name)
 	}
 	return ask(ctx)
 }
 
-// readBounded reads a passphrase with its newline, and one octet more to see
-// that there is more, and closes f.
-func readBounded(f io.ReadCloser) ([]byte, error) {
+// readBounded reads a passphrase, called name in an error, with its newline,
+// and one octet more to see that there is more, and closes f.
+func readBounded(f io.ReadCloser, name string) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3))
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the passphrase: %w", err)
+		return nil, fmt.Errorf("reading the %s: %w", name, err)
 	}
 	return raw, nil
 }
@@ -156,7 +157,7 @@ func (p *passphrase) check(raw []byte) ([]byte, error) {
 		value = bytes.TrimSuffix(value, []byte("\r"))
 	}
 	switch {
-	case len(value) == 0:
+	case len(value) == 0 && !p.mayBeEmpty:
 		return nil, failf(p.hint(), "the %s is empty", p.name)
 	case len(value) > maxPassphrase:
 		return nil, fmt.Errorf("the %s is longer than %d octets", p.name, maxPassphrase)
@@ -165,25 +166,31 @@ func (p *passphrase) check(raw []byte) ([]byte, error) {
 }
 
 func (r *run) askPassphrase(ctx context.Context) ([]byte, error) {
-	return r.ask(ctx, "Passphrase of the CA keys: ")
+	return r.ask(ctx, r.passphrase.name, "Passphrase of the CA keys: ")
 }
 
 func (r *run) askPassphraseTwice(ctx context.Context) ([]byte, error) {
-	first, err := r.ask(ctx, "New passphrase for the CA keys: ")
+	return r.askTwice(ctx, r.passphrase.name, "New passphrase for the CA keys: ")
+}
+
+// askTwice asks for something new, which nobody sees while it is typed, and
+// for the same again.
+func (r *run) askTwice(ctx context.Context, name, prompt string) ([]byte, error) {
+	first, err := r.ask(ctx, name, prompt)
 	if err != nil {
 		return nil, err
 	}
-	second, err := r.ask(ctx, "The same again: ")
+	second, err := r.ask(ctx, name, "The same again: ")
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(first, second) {
-		return nil, errors.New("the two passphrases differ")
+		return nil, fmt.Errorf("the two %ss differ", name)
 	}
 	return first, nil
 }
 
-func (r *run) ask(ctx context.Context, prompt string) ([]byte, error) {
+func (r *run) ask(ctx context.Context, name, prompt string) ([]byte, error) {
 	if err := r.prompt(prompt); err != nil {
 		return nil, err
 	}
@@ -192,7 +199,7 @@ func (r *run) ask(ctx context.Context, prompt string) ([]byte, error) {
 		err = promptErr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the passphrase from the terminal: %w", err)
+		return nil, fmt.Errorf("reading the %s from the terminal: %w", name, err)
 	}
 	return secret, nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+const passphraseHint = "give it with --passphrase-file FILE, --passphrase-fd N or $MUTUAL_PASSPHRASE"
+
 // secretFrom answers a prompt with each line in turn.
 func secretFrom(lines ...string) secretReader {
 	return func(context.Context) ([]byte, error) {
@@ -132,5 +134,3 @@ func TestPassphraseIsNotAskedForWithoutATerminalOnStderr(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
 }
-
-const passphraseHint = "give it with --passphrase-file FILE, --passphrase-fd N or $MUTUAL_PASSPHRASE"

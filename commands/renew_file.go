@@ -46,12 +46,6 @@ func (r *run) placeOfFile(ctx context.Context, p *store.PKI, what, key string, c
 	return store.Place{Key: key, Certificate: path}, nil
 }
 
-func sameFile(a, b string) bool {
-	x, errX := os.Stat(a)
-	y, errY := os.Stat(b)
-	return errX == nil && errY == nil && os.SameFile(x, y)
-}
-
 func holdsKey(path string) bool {
 	data, err := pemfile.ReadFile(path, pemfile.MaxFile)
 	if err != nil {

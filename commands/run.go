@@ -24,7 +24,8 @@ type run struct {
 	passphrase passphrase
 	// nextPassphrase is the one that the CA keys shall have, for ca passphrase.
 	nextPassphrase passphrase
-	wish           *wish // not nil: complete the line instead of running it
+	password       passphrase // of a file that is exported or imported
+	wish           *wish      // not nil: complete the line instead of running it
 }
 
 // newRun decides once what each stream can show.
@@ -35,8 +36,9 @@ func newRun(env Env, root *cli.Command, colorMode string) *run {
 		talk: env.printer(env.Stderr, colorMode),
 		root: root,
 
-		passphrase:     passphrase{name: "passphrase", fileFlag: flagPassphraseFile, fdFlag: flagPassphraseFD, env: envPassphrase},
-		nextPassphrase: passphrase{name: "new passphrase", fileFlag: flagNewPassphraseFile, fdFlag: flagNewPassphraseFD, env: envNewPassphrase},
+		passphrase:     passphrase{name: "passphrase", owner: "the CA key", fileFlag: flagPassphraseFile, fdFlag: flagPassphraseFD, env: envPassphrase},
+		nextPassphrase: passphrase{name: "new passphrase", owner: "the CA key", fileFlag: flagNewPassphraseFile, fdFlag: flagNewPassphraseFD, env: envNewPassphrase},
+		password:       passphrase{name: "password", owner: "the file", fileFlag: flagPasswordFile, fdFlag: flagPasswordFD, env: envExportPassword},
 	}
 }
 
@@ -60,10 +62,17 @@ func (r *run) configure(c *cli.Context) error {
 	if c.IsSet(flagPKI) && r.pkiFlag == "" {
 		return usagef("--%s is empty, and should name a directory", flagPKI)
 	}
-	if err := r.nextPassphrase.configure(c); err != nil {
-		return err
+	for _, p := range r.secrets() {
+		if err := p.configure(c); err != nil {
+			return err
+		}
 	}
-	return r.passphrase.configure(c)
+	return nil
+}
+
+// secrets are all that a command may read from a source of its own.
+func (r *run) secrets() []*passphrase {
+	return []*passphrase{&r.passphrase, &r.nextPassphrase, &r.password}
 }
 
 // now is the time in UTC, in whole seconds.

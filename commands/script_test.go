@@ -88,6 +88,11 @@ type theTest struct{}
 
 func setUpScript(e *testscript.Env) error {
 	e.Values[theTest{}] = e.T()
+	bundles, err := filepath.Abs("../testdata/bundles")
+	if err != nil {
+		return err
+	}
+	e.Setenv("BUNDLES", bundles)
 	home := filepath.Join(e.WorkDir, "home")
 	e.Setenv("HOME", home)
 	e.Setenv("GORACE", "atexit_sleep_ms=0")

@@ -80,6 +80,6 @@ func runSign(ctx context.Context, r *run, c *cli.Context) error {
 		if err := takeKeyAndNames(csr, c.Bool("accept-names"), &req); err != nil {
 			return err
 		}
-		return r.issueAndWrite(ctx, c, p, req, nil)
+		return r.issueAndWrite(ctx, c, p, req, nil, nil)
 	})
 }

@@ -79,19 +79,13 @@ func (p *Pending) Discard() error {
 // Files.Key and the error name.
 func (p *Pending) Commit(chainPEM []byte) (Files, error) {
 	places, err := p.stage(chainPEM)
-	for i := range places {
-		if err == nil {
-			err = places[i].put(p.target.Force)
-		}
+	if err == nil {
+		err = putAll(places, p.target.Force)
+	} else {
+		undoAll(places)
 	}
 	if err == nil {
-		for i := range places {
-			places[i].forget()
-		}
 		return p.target.files(), nil
-	}
-	for i := range places {
-		places[i].undo()
 	}
 	if p.key == nil {
 		return Files{}, err

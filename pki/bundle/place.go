@@ -16,6 +16,26 @@ type place struct {
 	secret bool            // undo must keep the content: there is no other copy
 }
 
+// putAll gives all files their names, or none.
+func putAll(places []place, force bool) error {
+	for i := range places {
+		if err := places[i].put(force); err != nil {
+			undoAll(places)
+			return err
+		}
+	}
+	for i := range places {
+		places[i].forget()
+	}
+	return nil
+}
+
+func undoAll(places []place) {
+	for i := range places {
+		places[i].undo()
+	}
+}
+
 // put gives the file its name.
 func (p *place) put(force bool) error {
 	if !force {

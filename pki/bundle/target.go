@@ -1,5 +1,6 @@
 // Package bundle writes the files that are handed to a person: a private key,
-// its certificate with the chain, or both in one file.
+// its certificate with the chain, or both in one file of the format that some
+// program wants; and it reads such files.
 //
 // A hand-over has three steps, so that nothing is issued that cannot be kept.
 // Check finds out whether the files can be written, before any key is touched.
@@ -91,7 +92,7 @@ func Check(t Target) error {
 		return err
 	}
 	for _, path := range t.paths() {
-		if err := t.checkFile(path); err != nil {
+		if err := checkFile(path, t.Force); err != nil {
 			return err
 		}
 	}
@@ -133,14 +134,14 @@ func (t Target) existingDir() (string, error) {
 }
 
 // checkFile checks what is at the place of a file.
-func (t Target) checkFile(path string) error {
+func checkFile(path string, force bool) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return fmt.Errorf("checking the place of a file: %w", err)
-	case !t.Force:
+	case !force:
 		return fmt.Errorf("%q is there already: %w", path, fs.ErrExist)
 	case !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
 		return fmt.Errorf("%q is no file and cannot be replaced", path)

@@ -40,48 +40,61 @@ func MarshalEncryptedPKCS8(key crypto.Signer, passphrase []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
+	algorithm, sealed, err := SealPBES2(plain, passphrase, iterations)
+	if err != nil {
+		return nil, fmt.Errorf("encrypting a private key: %w", err)
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(algorithm)
+		b.AddASN1OctetString(sealed)
+	})
+	return b.Bytes()
+}
+
+// SealPBES2 encrypts with PBKDF2-HMAC-SHA256 and AES-256-CBC and returns the
+// AlgorithmIdentifier that says so beside what it encrypted.
+func SealPBES2(plain, passphrase []byte, iterations int) (algorithm, sealed []byte, err error) {
 	random := make([]byte, saltSize+aes.BlockSize)
 	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
 	salt, iv := random[:saltSize], random[saltSize:]
 	secret, err := pbkdf2.Key(sha256.New, string(passphrase), salt, iterations, keySize)
 	if err != nil {
-		return nil, fmt.Errorf("encrypting a private key: %w", err)
+		return nil, nil, err
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
-		return nil, fmt.Errorf("encrypting a private key: %w", err)
+		return nil, nil, err
 	}
-	sealed := pad(plain, block.BlockSize())
+	sealed = pad(plain, block.BlockSize())
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(sealed, sealed)
-	return encodeEncrypted(salt, iv, sealed)
+	algorithm, err = encodePBES2(salt, iv, iterations)
+	return algorithm, sealed, err
 }
 
-// encodeEncrypted writes the EncryptedPrivateKeyInfo. keyLength is left out,
-// as OpenSSL does: the cipher says it.
-func encodeEncrypted(salt, iv, sealed []byte) ([]byte, error) {
+// encodePBES2 writes the AlgorithmIdentifier. keyLength is left out, as
+// OpenSSL does: the cipher says it.
+func encodePBES2(salt, iv []byte, iterations int) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1ObjectIdentifier(oidPBES2)
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			b.AddASN1ObjectIdentifier(oidPBES2)
 			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1ObjectIdentifier(oidPBKDF2)
 				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-					b.AddASN1ObjectIdentifier(oidPBKDF2)
+					b.AddASN1OctetString(salt)
+					b.AddASN1Uint64(uint64(iterations))
 					b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-						b.AddASN1OctetString(salt)
-						b.AddASN1Uint64(iterations)
-						b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-							b.AddASN1ObjectIdentifier(oidHMACWithSHA256)
-							b.AddASN1NULL()
-						})
+						b.AddASN1ObjectIdentifier(oidHMACWithSHA256)
+						b.AddASN1NULL()
 					})
 				})
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-					b.AddASN1ObjectIdentifier(oidAES256CBC)
-					b.AddASN1OctetString(iv)
-				})
+			})
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1ObjectIdentifier(oidAES256CBC)
+				b.AddASN1OctetString(iv)
 			})
 		})
-		b.AddASN1OctetString(sealed)
 	})
 	return b.Bytes()
 }
@@ -99,26 +112,13 @@ func ParseEncryptedPKCS8(der, passphrase []byte) (crypto.Signer, error) {
 }
 
 func parseEncrypted(der, passphrase []byte) (crypto.Signer, error) {
-	e, err := readEncrypted(der)
+	scheme, sealed, err := readEncrypted(der)
 	if err != nil {
 		return nil, err
 	}
-	secret, err := e.kdf.derive(passphrase, e.cipher.keySize)
+	plain, err := scheme.Open(sealed, passphrase)
 	if err != nil {
 		return nil, err
-	}
-	block, err := e.cipher.open(secret)
-	if err != nil {
-		return nil, err
-	}
-	if n := block.BlockSize(); len(e.iv) != n || len(e.sealed) == 0 || len(e.sealed)%n != 0 {
-		return nil, errors.New("its encrypted octets are cut off or damaged")
-	}
-	padded := make([]byte, len(e.sealed))
-	cipher.NewCBCDecrypter(block, e.iv).CryptBlocks(padded, e.sealed)
-	plain, ok := unpad(padded, block.BlockSize())
-	if !ok {
-		return nil, ErrPassphrase
 	}
 	// One wrong passphrase in 256 leaves a good padding, with noise before it.
 	info, err := readPrivateKeyInfo(plain)

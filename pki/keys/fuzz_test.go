@@ -85,19 +85,9 @@ func FuzzEncrypted(f *testing.F) {
 		f.Add(bytes.Replace(sealed, []byte{2, 3, 0x09, 0x27, 0xc0}, []byte{2, 3, 0x00, 0x80, 0x00}, 1))
 	}
 	f.Fuzz(func(t *testing.T, der []byte) {
-		e, err := readEncrypted(der)
-		if err != nil {
+		scheme, _, err := readEncrypted(der)
+		if err != nil || scheme.Cost() > 1<<15 {
 			return
-		}
-		switch p := e.kdf.(type) {
-		case pbkdf2Params:
-			if p.iterations > 1<<15 {
-				return
-			}
-		case scryptParams:
-			if p.n*p.r*p.p > 1<<12 {
-				return
-			}
 		}
 		key, err := parseEncrypted(der, []byte("passphrase"))
 		if err != nil {

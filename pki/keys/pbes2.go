@@ -41,17 +41,18 @@ var (
 
 var errEncrypted = errors.New("it is damaged or no EncryptedPrivateKeyInfo")
 
-// encrypted is an EncryptedPrivateKeyInfo taken apart.
-type encrypted struct {
+// PBES2 is an encryption scheme of RFC 8018, Section 6.2, with parameters that
+// have been read, and that ask for a bounded amount of work.
+type PBES2 struct {
 	kdf    kdf
 	cipher blockCipher
 	iv     []byte
-	sealed []byte
 }
 
 // kdf makes a key of a passphrase; its cost has been checked.
 type kdf interface {
 	derive(passphrase []byte, size int) ([]byte, error)
+	cost() int
 }
 
 var (
@@ -65,42 +66,81 @@ type blockCipher struct {
 	open    func(key []byte) (cipher.Block, error)
 }
 
-// readEncrypted takes apart an EncryptedPrivateKeyInfo (RFC 5958, Section 3)
-// with PBES2-params (RFC 8018, Appendix A.4).
-func readEncrypted(der []byte) (e encrypted, err error) {
-	if len(der) > maxKeyDER {
-		return e, fmt.Errorf("it has %d octets, and at most %d are read", len(der), maxKeyDER)
-	}
-	input := cryptobyte.String(der)
-	var body cryptobyte.String
-	if !input.ReadASN1(&body, asn1.SEQUENCE) || !input.Empty() {
-		return e, errEncrypted
-	}
-	scheme, params, ok := readAlgorithm(&body)
-	if !ok || !body.ReadASN1Bytes(&e.sealed, asn1.OCTET_STRING) || !body.Empty() {
-		return e, errEncrypted
+// ParsePBES2 reads an AlgorithmIdentifier with PBES2-params (RFC 8018,
+// Appendix A.4): PBKDF2 (HMAC with SHA-1, SHA-256, SHA-384 or SHA-512) or
+// scrypt, and AES or triple DES in CBC mode. Nothing is derived yet.
+func ParsePBES2(algorithm []byte) (*PBES2, error) {
+	input := cryptobyte.String(algorithm)
+	scheme, params, ok := readAlgorithm(&input)
+	if !ok || !input.Empty() {
+		return nil, errEncrypted
 	}
 	if !scheme.Equal(oidPBES2) {
-		return e, fmt.Errorf("its encryption %v is not supported, only PBES2 is: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc", scheme)
+		return nil, fmt.Errorf("its encryption %v is not supported, only PBES2 is: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc", scheme)
 	}
 	var pbes2 cryptobyte.String
 	if !params.ReadASN1(&pbes2, asn1.SEQUENCE) || !params.Empty() {
-		return e, errEncrypted
+		return nil, errEncrypted
 	}
 	derivation, derivationParams, ok := readAlgorithm(&pbes2)
 	if !ok {
-		return e, errEncrypted
+		return nil, errEncrypted
 	}
+	p := &PBES2{}
 	encryption, encryptionParams, ok := readAlgorithm(&pbes2)
 	if !ok || !pbes2.Empty() ||
-		!encryptionParams.ReadASN1Bytes(&e.iv, asn1.OCTET_STRING) || !encryptionParams.Empty() {
-		return e, errEncrypted
+		!encryptionParams.ReadASN1Bytes(&p.iv, asn1.OCTET_STRING) || !encryptionParams.Empty() {
+		return nil, errEncrypted
 	}
-	if e.cipher, err = cipherOf(encryption); err != nil {
-		return e, err
+	var err error
+	if p.cipher, err = cipherOf(encryption); err != nil {
+		return nil, err
 	}
-	e.kdf, err = readKDF(derivation, derivationParams, e.cipher.keySize)
-	return e, err
+	p.kdf, err = readKDF(derivation, derivationParams, p.cipher.keySize)
+	return p, err
+}
+
+// Cost is the work that Open takes: the iterations of PBKDF2, or the blocks of
+// scrypt, each of which takes about as long as an iteration.
+func (p *PBES2) Cost() int { return p.kdf.cost() }
+
+// Open decrypts. A passphrase that leaves no good padding is ErrPassphrase;
+// one wrong passphrase in 256 leaves one, with noise before it.
+func (p *PBES2) Open(sealed, passphrase []byte) ([]byte, error) {
+	secret, err := p.kdf.derive(passphrase, p.cipher.keySize)
+	if err != nil {
+		return nil, err
+	}
+	block, err := p.cipher.open(secret)
+	if err != nil {
+		return nil, err
+	}
+	if n := block.BlockSize(); len(p.iv) != n || len(sealed) == 0 || len(sealed)%n != 0 {
+		return nil, errors.New("its encrypted octets are cut off or damaged")
+	}
+	padded := make([]byte, len(sealed))
+	cipher.NewCBCDecrypter(block, p.iv).CryptBlocks(padded, sealed)
+	plain, ok := unpad(padded, block.BlockSize())
+	if !ok {
+		return nil, ErrPassphrase
+	}
+	return plain, nil
+}
+
+// readEncrypted takes apart an EncryptedPrivateKeyInfo (RFC 5958, Section 3).
+func readEncrypted(der []byte) (scheme *PBES2, sealed []byte, err error) {
+	if len(der) > maxKeyDER {
+		return nil, nil, fmt.Errorf("it has %d octets, and at most %d are read", len(der), maxKeyDER)
+	}
+	input := cryptobyte.String(der)
+	var body, algorithm cryptobyte.String
+	if !input.ReadASN1(&body, asn1.SEQUENCE) || !input.Empty() ||
+		!body.ReadASN1Element(&algorithm, asn1.SEQUENCE) ||
+		!body.ReadASN1Bytes(&sealed, asn1.OCTET_STRING) || !body.Empty() {
+		return nil, nil, errEncrypted
+	}
+	scheme, err = ParsePBES2(algorithm)
+	return scheme, sealed, err
 }
 
 // readAlgorithm reads an AlgorithmIdentifier; params is what follows the OID.
@@ -178,6 +218,8 @@ func readPBKDF2(body cryptobyte.String, size int) (kdf, error) {
 	return p, nil
 }
 
+func (p pbkdf2Params) cost() int { return p.iterations }
+
 func (p pbkdf2Params) derive(passphrase []byte, size int) ([]byte, error) {
 	return pbkdf2.Key(p.hash, string(passphrase), p.salt, p.iterations, size)
 }
@@ -207,6 +249,8 @@ func readScrypt(body cryptobyte.String, size int) (kdf, error) {
 	s.n, s.r, s.p = int(n), int(r), int(p)
 	return s, nil
 }
+
+func (s scryptParams) cost() int { return s.n * s.r * s.p }
 
 func (s scryptParams) derive(passphrase []byte, size int) ([]byte, error) {
 	return scrypt.Key(passphrase, s.salt, s.n, s.r, s.p, size)
