@@ -89,6 +89,13 @@ func dsn(path string) string {
 
 // check reads the version and holds the newest CRL against the files.
 func (p *PKI) check(ctx context.Context) error {
+	if err := p.checkVersion(ctx); err != nil {
+		return err
+	}
+	return p.checkPublished(ctx)
+}
+
+func (p *PKI) checkVersion(ctx context.Context) error {
 	var version int
 	if err := p.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return wrap("reading the database "+filepath.Join(p.dir, dbFile), err)
@@ -99,7 +106,7 @@ func (p *PKI) check(ctx context.Context) error {
 	case version < schemaVersion:
 		return fmt.Errorf("reading the database: %w: it has no schema of ours (version %d)", ErrDamaged, version)
 	}
-	return p.checkPublished(ctx)
+	return nil
 }
 
 // Close closes the database.
