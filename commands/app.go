@@ -32,6 +32,8 @@ func tree() []*cli.Command {
 		treeCommand(),
 		statusCommand(),
 		logCommand(),
+		backupCommand(),
+		restoreCommand(),
 		probeCommand(),
 		demoCommand(),
 		completionCommand(),
@@ -47,6 +49,7 @@ const (
 	categoryRevoking      = "Revoking"
 	categoryLooking       = "Looking"
 	categoryEnforcing     = "Enforcing"
+	categoryKeeping       = "Keeping"
 	categoryHelp          = "Help"
 )
 
