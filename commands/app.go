@@ -36,6 +36,8 @@ func tree() []*cli.Command {
 		treeCommand(),
 		statusCommand(),
 		logCommand(),
+		backupCommand(),
+		restoreCommand(),
 		probeCommand(),
 		demoCommand(),
 		completionCommand(),
@@ -51,6 +53,7 @@ const (
 	categoryRevoking      = "Revoking"
 	categoryLooking       = "Looking"
 	categoryEnforcing     = "Enforcing"
+	categoryKeeping       = "Keeping"
 	categoryHelp          = "Help"
 )
 

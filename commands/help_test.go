@@ -119,7 +119,7 @@ func TestHelpOfWhatIsNoCommand(t *testing.T) {
 
 // What every command of the tree says about itself has one form.
 func TestCommandsAreDescribed(t *testing.T) {
-	headings := []string{categoryBootstrapping, categoryRevoking, categoryLooking, categoryEnforcing, categoryHelp}
+	headings := []string{categoryBootstrapping, categoryRevoking, categoryLooking, categoryEnforcing, categoryKeeping, categoryHelp}
 	for _, path := range everyPath(tree())[1:] {
 		l, err := parseLine(rootCommand(tree()), path)
 		if err != nil {

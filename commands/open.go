@@ -127,6 +127,8 @@ func storeRules() []rule {
 		{match: is(store.ErrNoPKI), hint: "create one with: mutual init (or name another with --pki DIR)"},
 		{match: is(store.ErrExists), hint: "nothing was changed; look at it with: mutual status"},
 		{match: as[*store.LaxError], hint: "what others could read may be known to them; if it is not: chmod 700 the directory, chmod 600 its keys and database"},
+		{match: is(store.ErrNewerBackup), hint: "use the newer mutual"},
+		{match: is(store.ErrBackup), hint: "nothing was changed: try another copy of the backup, or an older one"},
 		{match: is(store.ErrRolledBack), hint: "restore the newest backup: going on would let revoked certificates back in"},
 		{match: is(store.ErrDamaged), hint: "restore the PKI from a backup; nothing was changed"},
 		{match: is(store.ErrNewer), hint: "use the newer mutual"},

@@ -21,6 +21,9 @@ type Revoked struct {
 type LastCRL struct {
 	Number     *big.Int
 	ThisUpdate time.Time
+	// Known is thisUpdate of the newest list whose entries are known, where
+	// that is an older one, as after a restore; zero: ThisUpdate.
+	Known time.Time
 }
 
 // CRL is a list that was signed.
@@ -54,7 +57,11 @@ func (r Revocation) ListDate(thisUpdate time.Time) time.Time {
 // one: it leaves only after a CRL past the certificate's notAfter has carried
 // it (RFC 5280, Section 3.3).
 func (r Revoked) Listed(last LastCRL) bool {
-	return r.ListedFrom.IsZero() || !last.ThisUpdate.After(r.NotAfter)
+	carried := last.Known
+	if carried.IsZero() {
+		carried = last.ThisUpdate
+	}
+	return r.ListedFrom.IsZero() || !carried.After(r.NotAfter)
 }
 
 // IssueCRL signs the CRL that follows the last one. It is full, for all

@@ -45,3 +45,11 @@ func NextThisUpdate(last, now time.Time) time.Time {
 	}
 	return next
 }
+
+// NewestThisUpdate returns the newest thisUpdate that a list made by now can
+// have, whichever lists came before: NextThisUpdate gives none after it while
+// the clock goes forward. In nanoseconds it bounds the numbers, too, but for
+// one for each list made without a second between them.
+func NewestThisUpdate(now time.Time) time.Time {
+	return now.UTC().Truncate(time.Second).Add(-clockSlip)
+}

@@ -87,6 +87,13 @@ func dsn(path string) string {
 
 // check reads the version and holds the newest CRL against the files.
 func (p *PKI) check(ctx context.Context) error {
+	if err := p.checkVersion(ctx); err != nil {
+		return err
+	}
+	return p.checkPublished(ctx)
+}
+
+func (p *PKI) checkVersion(ctx context.Context) error {
 	version, err := p.version(ctx)
 	if err != nil {
 		return err
@@ -97,7 +104,7 @@ func (p *PKI) check(ctx context.Context) error {
 	case version < 1:
 		return fmt.Errorf("reading the database: %w: it has no schema of ours (version %d)", ErrDamaged, version)
 	}
-	return p.checkPublished(ctx)
+	return nil
 }
 
 // Close closes the database.

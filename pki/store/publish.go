@@ -290,7 +290,10 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	if err != nil {
 		return err
 	}
-	last := authority.LastCRL{Number: l.Number, ThisUpdate: l.ThisUpdate}
+	last, err := p.lastList(ctx, l)
+	if err != nil {
+		return err
+	}
 	if req.acceptClock && last.ThisUpdate.After(p.now()) {
 		last.ThisUpdate = time.Time{}
 	}
@@ -323,7 +326,11 @@ func (p *PKI) revokedBy(ctx context.Context, issuer int64) (out []authority.Revo
 		out = append(out, authority.Revoked{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation})
 		return nil
 	})
-	return out, epoch, err
+	if err != nil {
+		return nil, 0, err
+	}
+	carried, err := carriedBy(ctx, tx, issuer, out)
+	return append(out, carried...), epoch, err
 }
 
 // recordList stores a signed list and fixes the dates of the entries that it

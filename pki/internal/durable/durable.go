@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,16 +32,10 @@ type Staged struct {
 // file has exactly this mode, whatever the umask is, and until then 0600. On
 // failure nothing is left.
 func Stage(path string, data []byte, mode fs.FileMode) (*Staged, error) {
-	s := &Staged{path: path, temp: tempName(path)}
-	f, err := os.OpenFile(s.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("writing %q: %w", path, cause(err))
-	}
-	if err := fill(f, data, mode); err != nil {
-		_ = os.Remove(s.temp) // the first error is the one to tell
-		return nil, fmt.Errorf("writing %q: %w", path, cause(err))
-	}
-	return s, nil
+	return StageFunc(path, mode, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
 }
 
 // Keep gives the file at path a second, temporary name beside it, so that it
@@ -66,9 +61,9 @@ func keepCopy(path string) (*Staged, error) {
 	return Stage(path, data, info.Mode().Perm())
 }
 
-// fill writes, flushes and closes a new file.
-func fill(f *os.File, data []byte, mode fs.FileMode) error {
-	_, err := f.Write(data)
+// finish gives a new file its mode and flushes and closes it. err is what
+// writing it gave.
+func finish(f *os.File, err error, mode fs.FileMode) error {
 	if err == nil {
 		err = f.Chmod(mode)
 	}
