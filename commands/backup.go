@@ -48,14 +48,15 @@ type backupView struct {
 
 type backupKeyView struct {
 	Role      pki.Kind `json:"role"`
+	File      string   `json:"file"`
 	Encrypted bool     `json:"encrypted"`
 }
 
 func newBackupView(b *store.Backup) *backupView {
 	v := &backupView{File: b.Path, Encrypted: b.Encrypted, Size: b.Size, SHA256: b.SHA256, Created: b.Created,
 		Head: b.Head.String(), Epoch: b.Epoch, Keys: []backupKeyView{}}
-	for _, k := range b.Keys {
-		v.Keys = append(v.Keys, backupKeyView{k.Role, k.Encrypted})
+	for i, file := range b.Files() {
+		v.Keys = append(v.Keys, backupKeyView{b.Keys[i].Role, file, b.Keys[i].Encrypted})
 	}
 	return v
 }
@@ -68,7 +69,7 @@ func (v *backupView) Text(p *ui.Printer) error {
 	}
 	var keys []string
 	for _, k := range v.Keys {
-		keys = append(keys, string(k.Role)+".key")
+		keys = append(keys, k.File)
 	}
 	if len(keys) == 0 {
 		keys = []string{"none"}
@@ -114,20 +115,14 @@ func runBackup(ctx context.Context, r *run, c *cli.Context) error {
 
 // noteBackup says what a person should know of a backup.
 func (r *run) noteBackup(b *store.Backup) {
-	held := map[pki.Kind]bool{}
-	for _, k := range b.Keys {
-		held[k.Role] = true
-	}
 	switch {
 	case !b.Encrypted && len(b.Keys) > 0:
 		r.warn("the backup is not encrypted: who can read it has the CA keys (encrypt it with: mutual backup --encrypt)")
 	case !b.Encrypted:
 		r.warn("the backup is not encrypted: who can read it knows every name in the inventory")
 	}
-	for _, role := range []pki.Kind{pki.KindRoot, pki.KindIssuing} {
-		if !held[role] {
-			r.note("the key of the %s CA is not in the PKI, and so not in the backup: keep it apart", role)
-		}
+	for _, ca := range b.NoKey {
+		r.note("the key of the %s is not in the PKI, and so not in the backup: keep it apart", ca)
 	}
 	if b.Path == "" {
 		r.note("backup of journal %s, SHA-256 %s; what arrived was not read back", b.Head, b.SHA256)

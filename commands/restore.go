@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"mutual/pki"
 	"mutual/pki/store"
 )
 
@@ -88,16 +87,14 @@ func (r *run) openBackup(path string) (io.ReadCloser, error) {
 func (r *run) warnRestored(done *store.Restored) {
 	for _, l := range done.CRLs {
 		if !l.Made {
-			r.warn("the CRL of the %s CA was not made anew (%v); run: %s", l.Issuer, l.Skipped, refreshCommand(l))
+			r.warn("the CRL of the %s was not made anew (%v); run: %s", l.CA(), l.Skipped, refreshCommand(l))
 		}
 	}
-	for _, role := range done.Unchecked {
-		r.warn("the key of the %s CA is encrypted, and was not checked: there was no passphrase", role)
+	for _, ca := range done.Unchecked {
+		r.warn("the key of the %s is encrypted, and was not checked: there was no passphrase", ca)
 	}
-	for _, role := range done.NoKey {
-		if role == pki.KindIssuing {
-			r.warn("the backup does not hold the key of the issuing CA: put it into the PKI")
-		}
+	for _, ca := range done.NoKey {
+		r.note("the backup does not hold the key of the %s", ca)
 	}
 	if done.Publish != "" {
 		r.warn("servers read %s, which was not touched; when this PKI takes over: mutual crl publish; if it is only for a look: mutual config publish \"\"", done.Publish)

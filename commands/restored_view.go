@@ -18,8 +18,8 @@ type restoredView struct {
 	Encrypted bool                  `json:"backupEncrypted"`
 	Epoch     int64                 `json:"epoch"`
 	CRLs      []crlView             `json:"crls"`
-	NoKey     []pki.Kind            `json:"keysMissing"`
-	Unchecked []pki.Kind            `json:"keysUnchecked"`
+	NoKey     []string              `json:"keysMissing"`
+	Unchecked []string              `json:"keysUnchecked"`
 	Publish   string                `json:"publish,omitempty"`
 	Compared  []comparedView        `json:"compared"`
 	Issued    []laterView           `json:"issuedAfter"`
@@ -73,7 +73,7 @@ type laterBlockView struct {
 func (r *run) newRestoredView(p *store.PKI, done *store.Restored) *restoredView {
 	m := done.Manifest
 	v := &restoredView{PKI: p.Dir(), Created: m.Created, Head: m.Head.String(), Encrypted: done.Encrypted, Epoch: done.Epoch,
-		CRLs: newCRLViews(done.CRLs, r.now()), NoKey: append([]pki.Kind{}, done.NoKey...), Unchecked: append([]pki.Kind{}, done.Unchecked...),
+		CRLs: newCRLViews(done.CRLs, r.now()), NoKey: append([]string{}, done.NoKey...), Unchecked: append([]string{}, done.Unchecked...),
 		Publish: done.Publish, Compared: []comparedView{}, Issued: newLaterViews(done.Later.Issued),
 		Revoked: []laterRevocationView{}, Blocked: []laterBlockView{}, Released: newLaterViews(done.Later.Released), Outcome: "good"}
 	if done.Later.NeedsPerson() {
@@ -134,7 +134,7 @@ func (v *restoredView) Text(p *ui.Printer) error {
 		if !l.Made {
 			style, what = ui.Warning, "not made anew, number "
 		}
-		fields = append(fields, style.Field(string(l.Issuer)+" CRL", what+l.Number+", "+l.size()))
+		fields = append(fields, style.Field("CRL", l.ca+": "+what+l.Number+", "+l.size()))
 	}
 	for _, c := range v.Compared {
 		fields = append(fields, c.style().Field("compared with", c.Path, c.text()))

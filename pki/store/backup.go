@@ -39,11 +39,13 @@ type Backup struct {
 	Size      int64
 	SHA256    string // of the file
 	Encrypted bool
+	NoKey     []string // CAs in use whose keys are not in the PKI
 }
 
 // Backup writes one archive with all that cannot be made again: the database
-// as it is at one moment, while others go on writing, and the CA keys that are
-// in the PKI, as their files are. Where one of those is encrypted, so is the
+// as it is at one moment, while others go on writing, and the keys in the PKI of
+// the CAs in use, as their files are. The key of a CA that is retired, or that
+// waits for its first certificate, is not among them. Where one of those is encrypted, so is the
 // archive, with the same passphrase.
 //
 // The whole database is checked before, and a file is read back before it gets
@@ -129,6 +131,7 @@ type backupMaker struct {
 	req        BackupRequest
 	keys       map[string][]byte // the files of CA keys, by the key's identifier
 	passphrase []byte            // empty: the archive is not encrypted
+	noKey      []string          // CAs whose keys are elsewhere
 }
 
 func (b *backupMaker) make(ctx context.Context) (*Backup, error) {
@@ -148,7 +151,7 @@ func (b *backupMaker) make(ctx context.Context) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &Backup{Manifest: *m, Path: b.req.Path, Encrypted: len(b.passphrase) > 0}
+	made := &Backup{Manifest: *m, Path: b.req.Path, Encrypted: len(b.passphrase) > 0, NoKey: b.noKey}
 	write := func(w io.Writer) error { return b.write(w, made, contents, snapshot) }
 	if b.req.Path == "" {
 		return made, write(b.req.To)
@@ -211,6 +214,7 @@ func (b *backupMaker) prepare(ctx context.Context, snapshot string) (*Manifest, 
 	for _, r := range rows {
 		key := b.keys[string(r.cert.SubjectKeyId)]
 		if key == nil {
+			b.noKey = append(b.noKey, r.String())
 			continue
 		}
 		if err := checkKey(r, key, b.passphrase); err != nil {

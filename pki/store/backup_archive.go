@@ -69,6 +69,20 @@ type ManifestKey struct {
 	Part
 }
 
+// Files are the names that the keys get in a restored PKI: of each role the
+// newest comes first.
+func (m *Manifest) Files() []string {
+	var out []string
+	for i, k := range m.Keys {
+		name := keyFile(k.Role)
+		if i > 0 && m.Keys[i-1].Role == k.Role {
+			name = string(k.Role) + "-" + k.KeyID[:min(8, len(k.KeyID))] + ".key"
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
 // Part is the content of a part of an archive.
 type Part struct {
 	Size   int64  `json:"size"`

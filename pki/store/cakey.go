@@ -39,6 +39,14 @@ func (r caRow) base() string {
 	return byKey(r.role, r.keyID)
 }
 
+// String names the CA for people.
+func (r caRow) String() string {
+	if r.newest {
+		return string(r.role) + " CA"
+	}
+	return fmt.Sprintf("older %s CA %s", r.role, shortID(r.keyID))
+}
+
 // keyPlaces lists where the CA's key may lie. A new key is named by itself
 // first and by its role once it is certified, so that a crash between any two
 // steps leaves every key in one of its two places.

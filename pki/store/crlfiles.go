@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"mutual/pki"
 	"mutual/pki/authority"
 	"mutual/pki/crl"
 	"mutual/pki/internal/durable"
@@ -272,8 +273,7 @@ func (p *PKI) checkPublished(ctx context.Context) error {
 		return err
 	}
 	for path, number := range numbers {
-		role, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".crl"), "-")
-		if known := newest[role]; known == nil || number.Cmp(known) > 0 {
+		if known := newest[string(roleOfList(path))]; known == nil || number.Cmp(known) > 0 {
 			return fmt.Errorf("%w: %s has number %s, and the newest in the database is %v", ErrRolledBack, path, number, known)
 		}
 	}
@@ -282,6 +282,12 @@ func (p *PKI) checkPublished(ctx context.Context) error {
 
 // listName matches the files of lists, of CAs in use or not.
 var listName = regexp.MustCompile(`^(root|issuing)(-[0-9a-f]{8})?\.crl$`)
+
+// roleOfList is the role of the CA whose list has the name.
+func roleOfList(path string) pki.Kind {
+	role, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".crl"), "-")
+	return pki.Kind(role)
+}
 
 // newestNumbers gives the highest CRL number of each role.
 func (p *PKI) newestNumbers(ctx context.Context) (map[string]*big.Int, error) {

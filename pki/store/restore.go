@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"mutual/pki"
 	"mutual/pki/internal/durable"
 	"mutual/pki/pemfile"
 )
@@ -31,9 +30,9 @@ type Restored struct {
 	Encrypted bool
 	Epoch     int64
 	CRLs      []Published
-	NoKey     []pki.Kind // CAs whose keys the backup does not hold
-	Unchecked []pki.Kind // CAs whose keys are encrypted, and no passphrase was at hand
-	Publish   string     // the directory that servers read, which is not written yet
+	NoKey     []string // CAs whose keys the backup does not hold
+	Unchecked []string // CAs whose keys are encrypted, and no passphrase was at hand
+	Publish   string   // the directory that servers read, which is not written yet
 	Later     Later
 }
 
@@ -43,8 +42,8 @@ type Restored struct {
 //
 // Everything in the archive is checked: its sums, the whole database as Backup
 // does, the keys against their certificates. Then the restore is journaled, the
-// epoch grows by one, and both lists are made anew where their keys are at
-// hand, with numbers above whatever was published before.
+// epoch grows by one, and the lists are made anew where their keys are at hand,
+// with numbers above whatever was published before.
 func Restore(ctx context.Context, dir string, archive io.Reader, req RestoreRequest, opts Options) (*PKI, *Restored, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -84,6 +83,7 @@ type restorer struct {
 	req  RestoreRequest
 	opts Options
 	pki  *PKI
+	keys map[int64]bool // CAs whose keys came with the backup, by row
 	done Restored
 }
 
@@ -169,6 +169,7 @@ func (r *restorer) writeKeys(ctx context.Context, contents [][]byte) error {
 	if err != nil {
 		return err
 	}
+	r.keys = map[int64]bool{}
 	byID := map[string][]byte{}
 	for i, k := range r.done.Manifest.Keys {
 		byID[k.KeyID] = contents[i]
@@ -177,10 +178,11 @@ func (r *restorer) writeKeys(ctx context.Context, contents [][]byte) error {
 		id := hex.EncodeToString(row.cert.SubjectKeyId)
 		content := byID[id]
 		if content == nil {
-			r.done.NoKey = append(r.done.NoKey, row.role)
+			r.done.NoKey = append(r.done.NoKey, row.String())
 			continue
 		}
 		delete(byID, id)
+		r.keys[row.id] = true
 		if err := r.checkKey(row, content); err != nil {
 			return err
 		}
@@ -204,7 +206,7 @@ func (r *restorer) checkKey(row caRow, content []byte) error {
 			passphrase, err = r.opts.Passphrase()
 		}
 		if err != nil {
-			r.done.Unchecked = append(r.done.Unchecked, row.role)
+			r.done.Unchecked = append(r.done.Unchecked, row.String())
 			return nil
 		}
 	}

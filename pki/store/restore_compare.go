@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -172,24 +171,41 @@ func (c *comparison) read(ctx context.Context, path string) (inventory bool, err
 }
 
 // readDirectory reads the lists that a PKI keeps in its directory or publishes,
-// as far as they can be read.
+// as far as they can be read: also those of CAs that came after the backup, for
+// the files of the others have had other names since.
 func (c *comparison) readDirectory(ctx context.Context, dir string) (found bool) {
-	for _, row := range c.rows {
-		path := filepath.Join(dir, filepath.FromSlash(crlPath(row.base(), "crl")))
-		err := c.readLists(ctx, path)
-		if errors.Is(err, fs.ErrNotExist) {
+	entries, err := os.ReadDir(filepath.Join(dir, crlDir))
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if !listName.MatchString(e.Name()) {
 			continue
 		}
 		found = true
-		if err != nil {
-			c.later.Sources = append(c.later.Sources, Source{Path: path, Issuer: row.role, Incomplete: err})
+		path := filepath.Join(dir, crlDir, e.Name())
+		if err := c.readLists(ctx, path); err != nil {
+			c.incomplete(path, err)
 		}
 	}
 	return found
 }
 
+// incomplete notes a file of which not all could be read.
+func (c *comparison) incomplete(path string, err error) {
+	s := Source{Path: path, Incomplete: err}
+	if listName.MatchString(filepath.Base(path)) {
+		s.Issuer = roleOfList(path)
+	}
+	c.later.Sources = append(c.later.Sources, s)
+}
+
+// errForeignList is of a list that no CA of the backup has signed: it is
+// another PKI's, or of a CA that came later.
+var errForeignList = errors.New("the list is not signed by a CA of this PKI")
+
 // readLists reads a file of lists, each of which must be signed by a CA of the
-// restored PKI.
+// restored PKI. Of several, one must be: others may be of CAs that came later.
 func (c *comparison) readLists(ctx context.Context, path string) error {
 	data, err := pemfile.ReadFile(path, maxCRLFile)
 	if err != nil {
@@ -199,14 +215,26 @@ func (c *comparison) readLists(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("comparing with %s: %w", path, err)
 	}
+	foreign := 0
 	for _, der := range ders {
 		list, err := crl.Parse(der)
 		if err == nil {
 			err = c.keepIfNewest(ctx, path, list)
 		}
+		if errors.Is(err, errForeignList) && len(ders) > 1 {
+			foreign++
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("comparing with %s: %w", path, err)
 		}
+	}
+	switch foreign {
+	case 0:
+	case len(ders):
+		return fmt.Errorf("comparing with %s: %w", path, errForeignList)
+	default:
+		c.incomplete(path, fmt.Errorf("%d of %d lists: %w", foreign, len(ders), errForeignList))
 	}
 	return nil
 }
@@ -216,7 +244,7 @@ func (c *comparison) readLists(ctx context.Context, path string) error {
 func (c *comparison) keepIfNewest(ctx context.Context, path string, list *crl.List) error {
 	row, ok := c.signerOf(list)
 	if !ok {
-		return errors.New("the list is not signed by a CA of this PKI")
+		return errForeignList
 	}
 	number := list.Number()
 	if number == nil || !number.IsInt64() {

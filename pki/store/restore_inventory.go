@@ -29,7 +29,7 @@ type inventory struct {
 	c      *comparison
 	old    *PKI
 	source Source
-	issuer map[string]caRow // our CAs, by key identifier
+	issuer map[string]caRow // our CAs and those that they vouch for, by key identifier
 }
 
 func (c *comparison) compareInventory(ctx context.Context, dir string) error {
@@ -107,6 +107,9 @@ func (i *inventory) compare(ctx context.Context) error {
 	if s := i.source; !s.Newer && !s.Forked { // the backup knows all of it, and what was undone since
 		return nil
 	}
+	if err := i.laterCAs(ctx); err != nil {
+		return err
+	}
 	if err := i.certificates(ctx); err != nil {
 		return err
 	}
@@ -136,6 +139,46 @@ func (i *inventory) checkSame(ctx context.Context) error {
 		return errors.New("it is another PKI: it has none of the CAs of the backup")
 	}
 	return nil
+}
+
+// laterCAs finds the CAs that came after the backup: a CA of ours has signed
+// their certificate, or one that is found so. What they have issued is missed,
+// too. They have no row here, and nothing of theirs can be taken over.
+func (i *inventory) laterCAs(ctx context.Context) error {
+	rows, err := i.old.db.QueryContext(ctx, `SELECT kind, der FROM certificate WHERE subject_ca IS NOT NULL ORDER BY id`)
+	if err != nil {
+		return wrap("reading the CAs", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	var certs []caRow
+	for rows.Next() {
+		var kind string
+		var der []byte
+		if err := rows.Scan(&kind, &der); err != nil {
+			return wrap("reading the CAs", err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			continue // its row is counted with the others
+		}
+		role := pki.KindRoot // a cross certificate is a root's
+		if kind == string(pki.KindIssuing) {
+			role = pki.KindIssuing
+		}
+		certs = append(certs, caRow{role: role, cert: cert})
+	}
+	for found := true; found; {
+		found = false
+		for _, r := range certs {
+			above, ours := i.issuer[string(r.cert.AuthorityKeyId)]
+			_, known := i.issuer[string(r.cert.SubjectKeyId)]
+			if ours && !known && r.cert.CheckSignatureFrom(above.cert) == nil {
+				i.issuer[string(r.cert.SubjectKeyId)] = r
+				found = true
+			}
+		}
+	}
+	return wrap("reading the CAs", rows.Err())
 }
 
 // relate says whether the other journal goes on where the backup's ends.

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"time"
 
 	"mutual/pki"
@@ -29,7 +28,7 @@ func (r *restorer) record(ctx context.Context, c *comparison) error {
 		if err != nil {
 			return err
 		}
-		issuers, err := c.issuers(t, r.done.NoKey)
+		issuers, err := c.issuers(t, r.keys)
 		if err != nil {
 			return err
 		}
@@ -49,7 +48,7 @@ func (r *restorer) record(ctx context.Context, c *comparison) error {
 // issuers are the CAs whose lists must be made anew: the issuing ones, whose
 // published list may know more than this PKI, those whose keys came with the
 // backup, and those with something new.
-func (c *comparison) issuers(t *Tx, noKey []pki.Kind) ([]int64, error) {
+func (c *comparison) issuers(t *Tx, keys map[int64]bool) ([]int64, error) {
 	rows, err := caRows(t.ctx, t.tx)
 	if err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func (c *comparison) issuers(t *Tx, noKey []pki.Kind) ([]int64, error) {
 	var out []int64
 	for _, row := range rows {
 		adopted := c.lists[row.id] != nil && c.lists[row.id].unknown > 0
-		if row.role == pki.KindIssuing || !slices.Contains(noKey, row.role) || changed[row.id] || adopted {
+		if row.role == pki.KindIssuing || keys[row.id] || changed[row.id] || adopted {
 			out = append(out, row.id)
 		}
 	}

@@ -162,7 +162,7 @@ func TestRestoredOfflineRoot(t *testing.T) {
 	last, lastTime := f.numbers()
 	f.now = f.now.Add(time.Second)
 	r, done := f.restore(path)
-	if len(done.NoKey) != 1 || done.NoKey[0] != pki.KindRoot {
+	if len(done.NoKey) != 1 || done.NoKey[0] != "root CA" {
 		t.Errorf("keys are missing of %v", done.NoKey)
 	}
 	if _, root := r.crls(); root.Overdue || !root.InPlace {
@@ -396,7 +396,7 @@ func TestNewerListWithoutTheKey(t *testing.T) {
 		t.Error("the list in place is another one")
 	}
 	issuing, _ := r.crls()
-	if !issuing.Overdue || !errors.Is(done.CRLs[0].Skipped, ErrNoKey) || !slices.Equal(done.NoKey, []pki.Kind{pki.KindIssuing}) {
+	if !issuing.Overdue || !errors.Is(done.CRLs[0].Skipped, ErrNoKey) || !slices.Equal(done.NoKey, []string{"issuing CA"}) {
 		t.Errorf("the list is %+v, keys are missing of %v", issuing, done.NoKey)
 	}
 	write(t, r.Path("issuing.key"), read(t, f.Path("issuing.key")))
