@@ -134,7 +134,7 @@ func (v *restoredView) Text(p *ui.Printer) error {
 		if !l.Made {
 			style, what = ui.Warning, "not made anew, number "
 		}
-		fields = append(fields, style.Field("CRL", l.ca+": "+what+l.Number+", "+l.size()))
+		fields = append(fields, style.Field(l.label(), what+l.Number+", "+l.size()))
 	}
 	for _, c := range v.Compared {
 		fields = append(fields, c.style().Field("compared with", c.Path, c.text()))

@@ -72,11 +72,7 @@ func (v *statusView) Text(p *ui.Printer) error {
 		fields = append(fields, state.Field(name, text))
 	}
 	for _, l := range v.CRLs {
-		name := string(l.Issuer) + " CRL"
-		if l.Older {
-			name = "older " + name
-		}
-		fields = append(fields, ui.Field{Name: name, Values: []ui.Span{
+		fields = append(fields, ui.Field{Name: l.label(), Values: []ui.Span{
 			{Text: "number " + l.Number + ", " + l.span(v.now).Text, Style: l.span(v.now).Style}}})
 	}
 	fields = append(fields, ui.Plain.Field("certificates", fmt.Sprintf("%d valid (%d end within 30 days), %d revoked, %d held, %d expired",

@@ -100,6 +100,14 @@ func newCRLView(l store.Published, now time.Time) crlView {
 	return v
 }
 
+// label is how a list is called among other fields.
+func (v crlView) label() string {
+	if v.Older {
+		return "older " + string(v.Issuer) + " CRL"
+	}
+	return string(v.Issuer) + " CRL"
+}
+
 func newCRLViews(lists []store.Published, now time.Time) []crlView {
 	views := []crlView{}
 	for _, l := range lists {
