@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 
 	"mutual/pki"
-	"mutual/pki/crl"
 	"mutual/pki/internal/durable"
 	"mutual/pki/pemfile"
 )
@@ -50,7 +49,10 @@ func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
 			l.Entries, l.epoch = int(entries.Int64), epoch.Int64
 		}
 		l.Overdue = !number.Valid || changed > epoch.Int64
-		l.InPlace = p.inPlace(l, settings.Publish)
+		l.dirs = p.listDirs(settings.Publish)
+		l.Incomplete = l.incompleteDirs(p.dir)
+		l.InPlace = len(l.Incomplete) == 0
+		l.AtHand = l.InPlace || l.bytes() != nil
 		out = append(out, l)
 	}
 	return out, wrap("reading the CRLs", rows.Err())
@@ -61,36 +63,63 @@ func crlPath(role pki.Kind, ext string) string { return crlDir + "/" + string(ro
 // ChainPath is the file with every CRL of the chain, relative to the PKI.
 const ChainPath = crlDir + "/chain.pem"
 
-// inPlace reports whether the newest list is in its files, and in the copy
-// where there is one. The DER file is written last: where it is the newest
-// list, so are the others.
-func (p *PKI) inPlace(l Published, published string) bool {
-	for _, dir := range []string{p.dir, published} {
-		if dir == "" {
-			continue
+// listDirs are the directories that hold the lists: the PKI's, and the one that
+// servers read, where there is one.
+func (p *PKI) listDirs(published string) []string {
+	if published == "" {
+		return []string{p.dir}
+	}
+	return []string{p.dir, published}
+}
+
+// incompleteDirs gives the directories that do not hold the newest list, or,
+// where servers read, not all that belongs there.
+func (l *Published) incompleteDirs(own string) []string {
+	var out []string
+	for _, dir := range l.dirs {
+		names := []string{crlPath(l.Issuer, "pem"), ChainPath}
+		if dir != own {
+			names = append(names, certificateNames()...)
 		}
-		number, err := numberIn(filepath.Join(dir, filepath.FromSlash(crlPath(l.Issuer, "crl"))))
-		if err != nil || l.Number == nil || number.Cmp(l.Number) != 0 {
+		if !l.isIn(dir, names) {
+			out = append(out, dir)
+		}
+	}
+	return out
+}
+
+// isIn reports whether a directory holds the list, and the files beside it. The
+// DER file is written last: where it is the newest list, so are the others.
+func (l *Published) isIn(dir string, beside []string) bool {
+	number, err := numberIn(fileIn(dir, crlPath(l.Issuer, "crl")))
+	if err != nil || l.Number == nil || number.Cmp(l.Number) != 0 {
+		return false
+	}
+	for _, name := range beside {
+		if _, err := os.Stat(fileIn(dir, name)); err != nil {
 			return false
-		}
-		for _, name := range []string{crlPath(l.Issuer, "pem"), ChainPath} {
-			if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
-				return false
-			}
 		}
 	}
 	return true
 }
 
-// numberIn reads the CRL number of the list in a file.
-func numberIn(path string) (*big.Int, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// bytes gives the list as it was signed, or nil where nothing holds it any
+// more.
+func (l *Published) bytes() []byte {
+	if l.der != nil {
+		return l.der
 	}
-	defer func() { _ = f.Close() }() // only read
-	return crl.PeekNumber(f)
+	for _, dir := range l.dirs {
+		if der := readIfSame(fileIn(dir, crlPath(l.Issuer, "crl")), l.sha256); der != nil {
+			return der
+		}
+	}
+	return nil
 }
+
+// fileIn is the path of a file of ours, which is written with slashes, in a
+// directory.
+func fileIn(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 
 // readIfSame reads a file if it has the SHA-256, and else gives nil: it will be
 // made again.
@@ -105,7 +134,10 @@ func readIfSame(path string, sum []byte) []byte {
 // writeLists puts the lists into the directory by rename: all of them in one
 // file, the issuing CA's first because some programs read only one; then PEM
 // and last DER of each. What is there is written although another is not.
-func (p *PKI) writeLists(lists []Published) error {
+func (p *PKI) writeLists(ctx context.Context, lists []Published) error {
+	if err := p.refuseNewer(ctx, p.dir, lists); err != nil {
+		return err
+	}
 	var chain bytes.Buffer
 	var missing error
 	for _, l := range lists {
@@ -140,91 +172,4 @@ func writeIfOther(path string, data []byte) error {
 		return nil
 	}
 	return durable.WriteFile(path, data, 0o644)
-}
-
-// copyTo keeps a directory that servers read: certificates and lists, readable
-// by everybody, each replaced by rename, the DER files last.
-func (p *PKI) copyTo(dir string) error {
-	for _, d := range []string{dir, filepath.Join(dir, crlDir)} {
-		if err := makePublic(d); err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-	}
-	if err := p.writeCertificates(dir, 0o644); err != nil {
-		return fmt.Errorf("publishing: %w", err)
-	}
-	for _, name := range []string{
-		ChainPath, crlPath(pki.KindIssuing, "pem"), crlPath(pki.KindRoot, "pem"),
-		crlPath(pki.KindIssuing, "crl"), crlPath(pki.KindRoot, "crl"),
-	} {
-		data, err := os.ReadFile(p.Path(name))
-		if err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-		if err := writeIfOther(filepath.Join(dir, filepath.FromSlash(name)), data); err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-	}
-	return nil
-}
-
-// checkPublishDir returns nil if a directory to publish into, or the nearest
-// one above it that exists, takes files. Nothing that it does remains.
-func checkPublishDir(dir string) error {
-	if dir == "" {
-		return nil
-	}
-	for {
-		st, err := os.Stat(dir)
-		switch {
-		case err == nil && !st.IsDir():
-			return fmt.Errorf("publishing: %s is no directory", dir)
-		case err == nil:
-			probe, err := durable.Stage(filepath.Join(dir, caFile), nil, 0o600)
-			if err != nil {
-				return fmt.Errorf("publishing: %w", err)
-			}
-			return probe.Discard()
-		case filepath.Dir(dir) == dir:
-			return fmt.Errorf("publishing: %w", err)
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
-// makePublic creates a directory that everybody may read, whatever the umask
-// is. One that is there keeps its mode.
-func makePublic(dir string) error {
-	if st, err := os.Stat(dir); err == nil && st.IsDir() {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	return durable.Mkdir(dir, 0o755)
-}
-
-// checkPublished refuses a database that knows less than the list beside it:
-// its next list would let revoked certificates back in. The files are read
-// first: a list is in the database before it is in a file.
-func (p *PKI) checkPublished(ctx context.Context) error {
-	onDisk := map[pki.Kind]*big.Int{}
-	for _, role := range []pki.Kind{pki.KindIssuing, pki.KindRoot} {
-		number, err := numberIn(p.Path(crlPath(role, "crl")))
-		if err != nil {
-			continue // it will be written again
-		}
-		onDisk[role] = number
-	}
-	lists, err := p.CRLs(ctx)
-	if err != nil {
-		return err
-	}
-	for _, l := range lists {
-		number := onDisk[l.Issuer]
-		if number != nil && (l.Number == nil || number.Cmp(l.Number) > 0) {
-			return fmt.Errorf("%w: %s has number %s, and the newest in the database is %v", ErrRolledBack, l.Files[0], number, l.Number)
-		}
-	}
-	return nil
 }
