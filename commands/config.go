@@ -72,6 +72,10 @@ func runConfig(ctx context.Context, r *run, c *cli.Context) error {
 		return withHint(usage(err), "the settings are: "+strings.Join(store.SettingNames(), ", "))
 	}
 	return r.writing(ctx, func(p *store.PKI) error {
+		before, err := p.Settings(ctx)
+		if err != nil {
+			return err
+		}
 		s, changed, err := p.Set(ctx, key, value)
 		if err != nil {
 			return err
@@ -79,8 +83,24 @@ func runConfig(ctx context.Context, r *run, c *cli.Context) error {
 		if !changed {
 			r.note("%s was so already", key)
 		}
+		if key == "publish" {
+			r.notePublished(before.Publish, s.Publish)
+		}
 		return r.emitSettings(s, key)
 	})
+}
+
+// notePublished says what lies where servers read now, and what goes stale.
+func (r *run) notePublished(before, now string) {
+	if before != "" && before != now {
+		r.note("what was published in %s stays there and goes stale: remove it when no server reads it", before)
+	}
+	if now == "" {
+		return
+	}
+	files := store.PublishedFiles()
+	r.note("published %d files in %s: %s", len(files), now, strings.Join(files, ", "))
+	r.warnUnreachable(now)
 }
 
 func (r *run) emitSettings(s store.Settings, key string) error {

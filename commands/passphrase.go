@@ -55,9 +55,6 @@ func (p *passphrase) configure(c *cli.Context) error {
 	if c.IsSet(flagPassphraseFile) {
 		p.file = c.String(flagPassphraseFile)
 		sources = append(sources, "--"+flagPassphraseFile)
-		if p.file == "" {
-			return usagef("--%s is empty, and should name a file", flagPassphraseFile)
-		}
 	}
 	if c.IsSet(flagPassphraseFD) {
 		p.fd = c.Int(flagPassphraseFD)
