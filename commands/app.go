@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -62,7 +63,28 @@ const (
 func Main(args []string, env Env) int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	return mainWith(ctx, args, env, tree())
+	return within(ctx, grace, func() int { return mainWith(ctx, args, env, tree()) })
+}
+
+// grace is how long an interrupted command may take to end by itself. One that
+// waits for a file or computes does not see that it was interrupted; to leave
+// it where it is loses nothing, as a crash would not.
+const grace = 2 * time.Second
+
+func within(ctx context.Context, grace time.Duration, do func() int) int {
+	done := make(chan int, 1)
+	go func() { done <- do() }()
+	select {
+	case code := <-done:
+		return code
+	case <-ctx.Done():
+	}
+	select {
+	case code := <-done:
+		return code
+	case <-time.After(grace):
+		return exitInterrupted
+	}
 }
 
 // interruptible gives a context that the first SIGINT or SIGTERM cancels; the
@@ -105,7 +127,7 @@ func mainWith(ctx context.Context, args []string, env Env, commands []*cli.Comma
 		r.out.Discard()
 	}
 	if flushErr := r.out.Flush(); flushErr != nil {
-		err = fmt.Errorf("writing to standard output: %w", flushErr)
+		err = &brokenStdout{flushErr}
 	}
 	return finish(ctx, r.talk, err)
 }

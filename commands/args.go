@@ -68,6 +68,10 @@ func (l *line) descend(name string) error {
 		hint := l.helpHint("lists the commands")
 		if near := closest(name, visibleNames(l.command)); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", strings.Join(append(slices.Clone(l.path), near), " "))
+		} else if full == "version" {
+			hint = "did you mean \"--version\"?"
+		} else if l.command.Name == "issue" {
+			hint = fmt.Sprintf("did you mean \"issue client %s\"?", name)
 		}
 		return withHint(usagef("unknown command %q", full), hint)
 	}
@@ -107,6 +111,9 @@ func (l *line) takeFlag(word string, rest []string) ([]string, error) {
 		}
 		value, rest = rest[0], rest[1:]
 	}
+	if value == "" { // an unset variable of a script's, and never "as if it were not there"
+		return nil, withHint(usagef("flag %s has an empty value", typed), "leave the flag out, or give it a value")
+	}
 	if !repeatable(f) && l.given(f.Names()[0]) {
 		return nil, usagef("flag %s is given more than once", typed)
 	}
@@ -145,7 +152,7 @@ func (l *line) unknownFlag(word, name string) error {
 		return withHint(err, fmt.Sprintf("did you mean %q?", dashed(near)))
 	}
 	if isGroup(l.command) {
-		return withHint(err, "the flags of a command stand after its name; "+l.helpHint("lists the commands"))
+		return withHint(err, "only the flags that every command has may stand before its name; "+l.helpHint("lists the commands"))
 	}
 	return withHint(err, l.helpHint("lists the flags")+`; "--" goes before an argument that begins with "-"`)
 }

@@ -77,6 +77,7 @@ func completeCommand() *cli.Command {
 // wish is what a shell wants completed, and what the command found for it.
 type wish struct {
 	flag  string // the value of this flag; "" for an argument
+	last  string // as far as it is typed
 	found []string
 }
 
@@ -123,14 +124,14 @@ func (r *run) candidates(ctx context.Context, words []string, last string) []hel
 	case l == nil:
 		return nil
 	case flag != "":
-		return r.found(ctx, l, flag, "")
+		return r.found(ctx, l, flag, "", last)
 	case !l.ended && strings.HasPrefix(last, "-"):
 		name, _, hasValue := strings.Cut(last, "=")
 		if !hasValue {
 			return flagCandidates(l)
 		}
 		if f := lookup(l.command.Flags, strings.TrimLeft(name, "-")); f != nil {
-			return r.found(ctx, l, f.Names()[0], name+"=")
+			return r.found(ctx, l, f.Names()[0], name+"=", last)
 		}
 		return nil
 	case isGroup(l.command):
@@ -140,7 +141,7 @@ func (r *run) candidates(ctx context.Context, words []string, last string) []hel
 		}
 		return items
 	}
-	return r.found(ctx, l, "", "")
+	return r.found(ctx, l, "", "", last)
 }
 
 // wanted finds what follows the words: the value of a flag, or the next word
@@ -161,10 +162,10 @@ func wanted(root *cli.Command, words []string) (l *line, flag string) {
 	return l, f.Names()[0]
 }
 
-// found asks the command of the line for candidates, each with prefix before
-// it.
-func (r *run) found(ctx context.Context, l *line, flag, prefix string) []helpItem {
-	r.wish = &wish{flag: flag}
+// found asks the command of the line for candidates that begin with last, each
+// with prefix before it.
+func (r *run) found(ctx context.Context, l *line, flag, prefix, last string) []helpItem {
+	r.wish = &wish{flag: flag, last: strings.TrimPrefix(last, prefix)}
 	if isGroup(l.command) { // a common flag before the command
 		leafSpec{}.complete(nil, r)
 	} else if err := r.app().RunContext(ctx, l.normal(r.root.Name)); err != nil {

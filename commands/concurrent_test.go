@@ -174,3 +174,29 @@ func TestProcessesMixed(t *testing.T) {
 	p.mustRun(t, "status")
 	p.checkNothingLeft(t, processes+1)
 }
+
+// Ten processes issue to one name into one directory at once: one does, and
+// the others are refused before a certificate exists for them.
+func TestProcessesIssueOneName(t *testing.T) {
+	p := newProgram(t)
+	p.mustRun(t, "init")
+	errs := make([]error, 10)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() { _, errs[i] = p.run("issue", "client", "alice") })
+	}
+	all.Wait()
+	issued := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			issued++
+		case !strings.Contains(err.Error(), "is there already: ") && !strings.Contains(err.Error(), "another process is writing it at this moment"):
+			t.Error(err)
+		}
+	}
+	if n := len(p.listed(t, "--kind", "client")); issued != 1 || n != 1 {
+		t.Errorf("%d processes have issued, and %d certificates are in the inventory", issued, n)
+	}
+	p.checkNothingLeft(t, 3)
+}

@@ -72,6 +72,10 @@ func runConfig(ctx context.Context, r *run, c *cli.Context) error {
 		return withHint(usage(err), "the settings are: "+strings.Join(store.SettingNames(), ", "))
 	}
 	return r.writing(ctx, func(p *store.PKI) error {
+		before, err := p.Settings(ctx)
+		if err != nil {
+			return err
+		}
 		s, changed, err := p.Set(ctx, key, value)
 		if err != nil {
 			return err
@@ -79,8 +83,30 @@ func runConfig(ctx context.Context, r *run, c *cli.Context) error {
 		if !changed {
 			r.note("%s was so already", key)
 		}
+		if key == "publish" {
+			if err := r.notePublished(ctx, p, before.Publish, s.Publish); err != nil {
+				return err
+			}
+		}
 		return r.emitSettings(s, key)
 	})
+}
+
+// notePublished says what lies where servers read now, and what goes stale.
+func (r *run) notePublished(ctx context.Context, p *store.PKI, before, now string) error {
+	if before != "" && before != now {
+		r.note("what was published in %s stays there and goes stale: remove it when no server reads it", before)
+	}
+	if now == "" {
+		return nil
+	}
+	files, err := p.PublishedFiles(ctx)
+	if err != nil {
+		return err
+	}
+	r.note("published %d files in %s: %s", len(files), now, strings.Join(files, ", "))
+	r.warnUnreachable(now)
+	return nil
 }
 
 func (r *run) emitSettings(s store.Settings, key string) error {

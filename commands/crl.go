@@ -2,9 +2,7 @@ package commands
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
+	"errors"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -24,13 +22,14 @@ func crlRefreshCommand() *cli.Command {
 		Name:  "refresh",
 		Usage: "make new lists with a new nextUpdate",
 		Long: "Safe to run from cron, and needs only the issuing CA's key; without the root's key it makes the issuing CA's list " +
-			"and says when the root's is due.",
+			"and says when the root's is due. While that one is expired servers refuse everyone: exit code 4. " +
+			"With --quiet nothing is said while all is well.",
 		Example: "mutual crl refresh\nmutual crl refresh --ca root --root-key /media/usb/root.key\nmutual crl refresh --print-timer",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "ca", Usage: "make only the list of the `ROLE`: issuing or root"},
 			&cli.StringFlag{Name: "root-key", Usage: "read the root's key from `FILE`"},
 			&cli.BoolFlag{Name: "accept-clock", Usage: "sign although the clock is behind what the PKI has signed with"},
-			&cli.BoolFlag{Name: "print-timer", Usage: "print a line for cron and a systemd timer that run this daily"},
+			&cli.BoolFlag{Name: "print-timer", Usage: "print a line for cron and a systemd timer that run this often enough, with the other flags"},
 		},
 		Passphrase: true,
 		Values:     map[string][]string{"ca": {string(pki.KindIssuing), string(pki.KindRoot)}},
@@ -61,74 +60,55 @@ func runCRLRefresh(ctx context.Context, r *run, c *cli.Context) error {
 		return usagef("--ca %q is neither issuing nor root", req.Only)
 	}
 	if c.Bool("print-timer") {
-		return r.printTimer()
+		if req.AcceptClock {
+			return usagef("--accept-clock is for once, and excludes --print-timer")
+		}
+		return r.printTimer(ctx, req)
 	}
 	return r.withPKI(ctx, func(p *store.PKI) error {
 		lists, err := p.Refresh(ctx, req)
 		if err != nil {
 			return err
 		}
-		r.noteRootList(lists)
-		return r.emit(&refreshView{CRLs: newCRLViews(lists, r.now())})
+		expired := r.warnOfRootList(lists)
+		if !r.quiet || r.json {
+			if err := r.emit(&refreshView{CRLs: newCRLViews(lists, r.now())}); err != nil {
+				return err
+			}
+		}
+		if expired && req.Only == "" {
+			return unsure(nil, "")
+		}
+		return nil
 	})
 }
 
-// noteRootList says, from half of the life of the root's list on, which
-// command makes it anew.
-func (r *run) noteRootList(lists []store.Published) {
+// warnOfRootList says, from half of the life of the root's list on, which
+// command makes it anew, and reports whether it has expired.
+func (r *run) warnOfRootList(lists []store.Published) (expired bool) {
 	for _, l := range lists {
 		refresh, _ := l.Due()
-		if l.Issuer == pki.KindRoot && !l.Made && r.now().After(refresh) {
-			r.warn("the root's CRL ends at %s, and its key is not here; run: %s", when(l.NextUpdate), refreshCommand(l))
+		if l.Issuer != pki.KindRoot || l.Made || !r.now().After(refresh) {
+			continue
 		}
+		why := "its key is not here"
+		if l.Skipped != nil && !errors.Is(l.Skipped, store.ErrNoKey) {
+			why = l.Skipped.Error()
+		}
+		if expired = !r.now().Before(l.NextUpdate); expired {
+			r.warn("the root's CRL expired at %s: servers refuse everyone, and %s; run: %s", when(l.NextUpdate), why, refreshCommand(l))
+			continue
+		}
+		r.warn("the root's CRL ends at %s, and %s; run: %s", when(l.NextUpdate), why, refreshCommand(l))
 	}
-}
-
-// timerView is what refreshes the lists without anybody.
-type timerView struct {
-	Cron    string `json:"cron"`
-	Service string `json:"systemdService"`
-	Timer   string `json:"systemdTimer"`
-}
-
-// Text implements view.
-func (v *timerView) Text(p *ui.Printer) error {
-	_, err := fmt.Fprintf(p, "# crontab -e\n%s\n\n# ~/.config/systemd/user/mutual-crl.service\n%s\n# ~/.config/systemd/user/mutual-crl.timer\n%s",
-		v.Cron, v.Service, v.Timer)
-	return err
-}
-
-func (r *run) printTimer() error {
-	dir, err := r.pkiDir()
-	if err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return fmt.Errorf("finding the PKI: %w", err)
-	}
-	program, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
-	}
-	// A backslash keeps the shell of cron, and its %, from reading the path.
-	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-	cron := fmt.Sprintf("17 4 * * *  %s crl refresh --quiet --pki %s", quote(program), quote(dir))
-	unit := func(s string) string {
-		return strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`, `$`, `$$`).Replace(s)
-	}
-	return r.emit(&timerView{
-		Cron: strings.ReplaceAll(cron, "%", `\%`),
-		Service: fmt.Sprintf("[Unit]\nDescription=Refresh the certificate revocation lists\n\n[Service]\nType=oneshot\nExecStart=\"%s\" crl refresh --quiet --pki \"%s\"\n",
-			unit(program), unit(dir)),
-		Timer: "[Unit]\nDescription=Refresh the certificate revocation lists daily\n\n[Timer]\nOnCalendar=daily\nRandomizedDelaySec=1h\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n",
-	})
+	return expired
 }
 
 func crlPublishCommand() *cli.Command {
 	return leaf(leafSpec{
 		Name:    "publish",
 		Usage:   "write the directory that servers read again",
-		Long:    "The directory is the setting publish. Every act that makes a list writes it by itself; this is for when it was lost.",
+		Long:    "The directory is the setting publish. Every act that makes a list writes it by itself; this is for when something of it was lost, and needs no key.",
 		Example: "mutual config publish /srv/pki\nmutual crl publish",
 		Action: func(ctx context.Context, r *run, _ *cli.Context) error {
 			return r.writing(ctx, func(p *store.PKI) error {
@@ -142,15 +122,23 @@ func crlPublishCommand() *cli.Command {
 				if err := p.Publish(ctx); err != nil {
 					return err
 				}
-				return r.emit(&publishedView{Directory: s.Publish})
+				r.warnUnreachable(s.Publish)
+				files, err := p.PublishedFiles(ctx)
+				if err != nil {
+					return err
+				}
+				return r.emit(&publishedView{Directory: s.Publish, Files: files})
 			})
 		},
 	})
 }
 
 type publishedView struct {
-	Directory string `json:"directory"`
+	Directory string   `json:"directory"`
+	Files     []string `json:"files"`
 }
 
 // Text implements view.
-func (v *publishedView) Text(p *ui.Printer) error { return p.Printf("published in %s\n", v.Directory) }
+func (v *publishedView) Text(p *ui.Printer) error {
+	return p.Printf("published in %s: %s\n", v.Directory, strings.Join(v.Files, ", "))
+}

@@ -59,6 +59,7 @@ func (v *demoView) Text(p *ui.Printer) error {
 const (
 	accepted = "accepted"
 	refused  = "refused"
+	unclear  = "could not tell"
 
 	beforeRevocation = "before revocation"
 	afterRevocation  = "after revocation"

@@ -95,16 +95,13 @@ func (api *demoAPI) call(ctx context.Context, cert *tls.Certificate) (verdict, r
 	if why, _ := api.refusal.Load().(string); why != "" {
 		return refused, why
 	}
-	if err == nil {
-		return refused, http.StatusText(status)
-	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		return refused, alert.Error()
-	}
-	if remote, ok := errors.AsType[*net.OpError](err); ok {
+	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" { // an alert of the server's
 		return refused, remote.Err.Error()
 	}
-	return refused, err.Error()
+	if err == nil {
+		return unclear, http.StatusText(status)
+	}
+	return unclear, err.Error()
 }
 
 func (api *demoAPI) request(ctx context.Context, cert *tls.Certificate) (int, error) {

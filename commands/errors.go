@@ -80,6 +80,15 @@ func unsure(err error, hint string) error {
 	return &exitError{code: exitUnsure, err: err, hint: hint}
 }
 
+// brokenStdout says that what there was to print could not be.
+type brokenStdout struct{ err error }
+
+// Error names the stream.
+func (e *brokenStdout) Error() string { return "writing to standard output: " + e.err.Error() }
+
+// Unwrap gives the failure.
+func (e *brokenStdout) Unwrap() error { return e.err }
+
 // rule says what an error from a library means to the person who ran the
 // command.
 type rule struct {
@@ -172,6 +181,9 @@ func finish(ctx context.Context, stderr *ui.Printer, err error) int {
 // report prints err as one line, or one line for each error that was joined,
 // and then the hint. It is the only place that prints an error.
 func report(stderr *ui.Printer, err error) {
+	if errors.Is(err, syscall.EPIPE) && as[*brokenStdout](err) {
+		return // whoever read has what it wanted: mutual log | head
+	}
 	for _, e := range split(err) {
 		text := e.Error()
 		if errors.Is(e, context.Canceled) {

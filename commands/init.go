@@ -2,8 +2,12 @@ package commands
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -64,6 +68,7 @@ type initView struct {
 	Root     initCA            `json:"root"`
 	Issuing  initCA            `json:"issuing"`
 	RootKey  string            `json:"rootKey"`
+	RootNext *time.Time        `json:"rootKeyNeeded,omitempty"` // where it is elsewhere
 	Trust    string            `json:"trust"`
 	CRLs     []crlView         `json:"crls"`
 	CRLChain string            `json:"crlChain"`
@@ -85,6 +90,7 @@ func (v *initView) Text(p *ui.Printer) error {
 		ui.Plain.Field("root", v.Root.Subject+", until "+v.Root.NotAfter),
 		ui.Plain.Field("issuing CA", v.Issuing.Subject+", until "+v.Issuing.NotAfter),
 		ui.Plain.Field("root's key", v.RootKey),
+		fieldUnlessEmpty("needed next", v.rootKeyUse()),
 		ui.Plain.Field("servers trust", v.Trust),
 		ui.Plain.Field("servers refuse by", v.CRLChain),
 	); err != nil {
@@ -97,6 +103,22 @@ func (v *initView) Text(p *ui.Printer) error {
 		ui.Plain.Field("nginx", strings.Split(v.Next["nginx"], "\n")...),
 		ui.Plain.Field("timer", v.Next["timer"]),
 	)
+}
+
+// rootKeyUse says when a root's key that is elsewhere is needed, and for what.
+func (v *initView) rootKeyUse() string {
+	if v.RootNext == nil {
+		return ""
+	}
+	return when(*v.RootNext) + ": mutual crl refresh --ca root --root-key " + quote(v.RootKey)
+}
+
+// initHint says which place is taken.
+func initHint(err error) error {
+	if errors.Is(err, fs.ErrExist) && !errors.Is(err, store.ErrExists) {
+		return withHint(err, "nothing was overwritten: --pki names a directory that is empty or not there yet, --root-key-out a file that is not there")
+	}
+	return err
 }
 
 func runInit(ctx context.Context, r *run, c *cli.Context) error {
@@ -119,9 +141,12 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 	warnEd25519(r, req.KeyType)
 	p, err := store.Init(ctx, dir, req, r.storeOptions(ctx))
 	if err != nil {
-		return usageIfRequest(err)
+		return initHint(usageIfRequest(err))
 	}
 	defer func() { _ = p.Close() }() // everything is durable
+	if req.Settings.Publish != "" {
+		r.warnUnreachable(req.Settings.Publish)
+	}
 	v, err := newInitView(ctx, r, p, req)
 	if err != nil {
 		return err
@@ -215,7 +240,9 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 		RootKey: p.Path("root.key"), CRLs: newCRLViews(lists, r.now()),
 	}
 	if req.RootKeyOut != "" {
-		v.RootKey = req.RootKeyOut
+		if err := v.setRootKey(req.RootKeyOut, lists); err != nil {
+			return nil, err
+		}
 	}
 	dir := p.Dir()
 	if req.Settings.Publish != "" {
@@ -224,8 +251,26 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 	v.Trust, v.CRLChain = filepath.Join(dir, "ca.crt"), filepath.Join(dir, filepath.FromSlash(store.ChainPath))
 	v.Next = map[string]string{
 		"issue": "mutual issue client alice@example.com",
-		"nginx": "ssl_verify_client on; ssl_client_certificate " + v.Trust + "; ssl_crl " + v.CRLChain + ";",
+		"nginx": "ssl_verify_client on; ssl_client_certificate " + v.Trust + "; ssl_crl " + v.CRLChain + "; ssl_session_cache off; ssl_session_tickets off;",
 		"timer": "mutual crl refresh --print-timer",
 	}
 	return v, nil
+}
+
+// setRootKey says where a root's key is that left the PKI, and when the root's
+// list needs it.
+func (v *initView) setRootKey(path string, lists []store.Published) error {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("finding the root's key: %w", err)
+	}
+	v.RootKey = abs
+	for _, l := range lists {
+		if l.Issuer == pki.KindRoot {
+			next, _ := l.Due()
+			next = next.Truncate(time.Second)
+			v.RootNext = &next
+		}
+	}
+	return nil
 }

@@ -4,17 +4,17 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"mutual/commands/ui"
 	"mutual/pki"
-	"mutual/pki/bundle"
 	"mutual/pki/keys"
-	"mutual/pki/pemfile"
 	"mutual/pki/profile"
 	"mutual/pki/store"
 )
@@ -91,6 +91,7 @@ type issueView struct {
 	Bundle      string          `json:"bundleFile,omitempty"`
 	Export      string          `json:"exportFile,omitempty"`
 	Clipped     string          `json:"clippedBy,omitempty"`
+	from        string          // where that is not simply now
 }
 
 // Text implements view.
@@ -99,6 +100,7 @@ func (v *issueView) Text(p *ui.Printer) error {
 		ui.Name.Field(string(v.Kind), v.Name),
 		ui.Serial.Field("serial", v.Serial.String()),
 		ui.Plain.Field("names", v.SAN...),
+		fieldUnlessEmpty("valid from", v.from),
 		ui.Plain.Field("valid until", when(v.NotAfter)),
 		fieldUnlessEmpty("label", v.Label),
 		fieldUnlessEmpty("key", v.Key),
@@ -125,34 +127,73 @@ func runIssue(ctx context.Context, r *run, c *cli.Context, kind pki.Kind, text, 
 	if err != nil {
 		return err
 	}
-	if csrFile == "" && c.Bool("accept-names") {
+	switch {
+	case csrFile == "" && c.Bool("accept-names"):
 		return usagef("--accept-names needs --csr")
-	}
-	if csrFile != "" && (c.String("key-type") != "" || c.Bool("bundle")) {
+	case csrFile != "" && (c.String("key-type") != "" || c.Bool("bundle")):
 		return usagef("with a request there is no key here: --key-type and --bundle exclude it")
 	}
-	exporter, err := r.issueExporter(c, name)
+	o, err := r.place(c, name, csrFile == "")
 	if err != nil {
 		return err
 	}
+	if o.exporter, err = r.issueExporter(c, name); err != nil {
+		return err
+	}
+	if req.Place, err = o.remembered(c); err != nil {
+		return err
+	}
 	return r.writing(ctx, func(p *store.PKI) error {
-		if err := p.CheckIssue(ctx, kind, name); err != nil {
+		if csrFile != "" {
+			csr, err := r.readCSR(csrFile)
+			if err != nil {
+				return err
+			}
+			if err := takeKeyAndNames(csr, c.Bool("accept-names"), &req); err != nil {
+				return err
+			}
+		}
+		if err := checkIssue(ctx, p, req, o); err != nil {
 			return err
 		}
 		var signer crypto.Signer
-		if csrFile != "" {
-			err = r.takeRequest(csrFile, c.Bool("accept-names"), &req)
-		} else {
-			signer, err = r.newKey(ctx, c, p)
-		}
-		if err != nil {
-			return err
-		}
-		if signer != nil {
+		if csrFile == "" {
+			if signer, err = r.newKey(ctx, c, p); err != nil {
+				return err
+			}
 			req.PublicKey = signer.Public()
 		}
-		return r.issueAndWrite(ctx, c, p, req, signer, exporter)
+		return r.issueAndWrite(ctx, p, req, signer, o)
 	})
+}
+
+// checkIssue refuses what will be refused before a key is made or touched.
+func checkIssue(ctx context.Context, p *store.PKI, req store.IssueRequest, o place) error {
+	err := p.CheckIssue(ctx, req)
+	if errors.Is(err, store.ErrBlocked) {
+		return withHint(err, blockedHint(ctx, p, req.Name))
+	}
+	if err != nil {
+		return usageIfRequest(err)
+	}
+	return o.check()
+}
+
+// blockedHint is the command that lets a name have certificates again.
+func blockedHint(ctx context.Context, p *store.PKI, name pki.Name) string {
+	known, err := p.Resolve(ctx, "name:"+name.String())
+	if err == nil && known.Identity.BlockReason == pki.CertificateHold {
+		return "end the hold with: mutual unhold " + quote(name.String())
+	}
+	return "let it have certificates again with: mutual allow " + quote(name.String())
+}
+
+// quote writes a word as a shell reads it back.
+func quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func parseNewName(text string, kind pki.Kind) (pki.Name, error) {
@@ -164,51 +205,6 @@ func parseNewName(text string, kind pki.Kind) (pki.Name, error) {
 		return pki.Name{}, usage(err)
 	}
 	return name, nil
-}
-
-// takeRequest reads a certification request: its key, and its names where they
-// were accepted.
-func (r *run) takeRequest(file string, acceptNames bool, req *store.IssueRequest) error {
-	csr, err := r.readCSR(file)
-	if err != nil {
-		return err
-	}
-	return takeKeyAndNames(csr, acceptNames, req)
-}
-
-func takeKeyAndNames(csr *x509.CertificateRequest, acceptNames bool, req *store.IssueRequest) error {
-	req.PublicKey = csr.PublicKey
-	if !acceptNames {
-		return nil
-	}
-	names, err := profile.NamesOf(csr)
-	if err != nil {
-		return fmt.Errorf("the names in the request: %w", err)
-	}
-	return req.SAN.Merge(&names)
-}
-
-func (r *run) readCSR(file string) (*x509.CertificateRequest, error) {
-	data, err := r.readInput(file)
-	if err != nil {
-		return nil, err
-	}
-	csr, err := pemfile.Request(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the request %s: %w", file, err)
-	}
-	if err := profile.CheckCSR(csr); err != nil {
-		return nil, fmt.Errorf("the request %s is refused: %w", file, err)
-	}
-	return csr, nil
-}
-
-// readInput reads a file, or standard input for "-", bounded.
-func (r *run) readInput(file string) ([]byte, error) {
-	if file == "-" {
-		return pemfile.Read(r.env.Stdin, pemfile.MaxFile)
-	}
-	return pemfile.ReadFile(file, pemfile.MaxFile)
 }
 
 func (r *run) newKey(ctx context.Context, c *cli.Context, p *store.PKI) (crypto.Signer, error) {
@@ -226,130 +222,6 @@ func (r *run) newKey(ctx context.Context, c *cli.Context, p *store.PKI) (crypto.
 		return nil, fmt.Errorf("making the key: %w", err)
 	}
 	return signer, nil
-}
-
-// issueAndWrite is the order in which nothing can be lost: the key is durable
-// under a temporary name, the certificate is committed to the inventory, and
-// then both get their names.
-func (r *run) issueAndWrite(ctx context.Context, c *cli.Context, p *store.PKI, req store.IssueRequest, signer crypto.Signer, e *exporter) error {
-	var keyPEM []byte
-	if signer != nil {
-		der, err := keys.MarshalPKCS8(signer)
-		if err != nil {
-			return fmt.Errorf("encoding the key: %w", err)
-		}
-		keyPEM = pemfile.EncodeKey(der)
-	}
-	if c.String("out") == "-" {
-		return r.issueToStdout(ctx, p, req, keyPEM)
-	}
-	target := bundle.Target{Dir: c.String("out"), Base: req.Name.FileBase(), Force: c.Bool("force"), WithKey: signer != nil, Combined: c.Bool("bundle")}
-	if target.Dir == "" {
-		target.Dir = "."
-	}
-	err := bundle.Check(target)
-	if err != nil {
-		return err
-	}
-	if req.Place, err = rememberedPlace(c, target); err != nil {
-		return err
-	}
-	if err := e.prepareBeside(ctx, r, p); err != nil {
-		return err
-	}
-	pending, err := bundle.Stage(target, keyPEM)
-	if err != nil {
-		return err
-	}
-	issued, err := p.Issue(ctx, req)
-	if err != nil {
-		_ = pending.Discard() // the first error is the one to report
-		return usageIfRequest(err)
-	}
-	files, err := pending.Commit(pemfile.EncodeCertificates(issued.Chain...))
-	if err != nil {
-		return failf("write the certificate again with: mutual show "+issued.Serial.String()+" --pem",
-			"the certificate %s is issued, but not all of it is written: %w", issued.Serial, err)
-	}
-	v := r.newIssueView(req, issued)
-	v.Key, v.Certificate, v.Bundle = files.Key, files.Certificate, files.Combined
-	if v.Export, err = e.writeBeside(r, req.Name, issued.Chain, signer, files.Key); err != nil {
-		return err
-	}
-	if err := r.emit(v); err != nil {
-		return err
-	}
-	return r.noteReplaced(ctx, c, p, req, issued)
-}
-
-// rememberedPlace is where a renewal will find the files.
-func rememberedPlace(c *cli.Context, target bundle.Target) (store.Place, error) {
-	if c.Bool("no-remember") {
-		return store.Place{}, nil
-	}
-	files, err := target.Files().Abs()
-	return store.Place{Key: files.Key, Certificate: files.Certificate, Combined: files.Combined}, err
-}
-
-// noteReplaced says which certificates of the identity stay valid beside the
-// new one when --force has replaced their files.
-func (r *run) noteReplaced(ctx context.Context, c *cli.Context, p *store.PKI, req store.IssueRequest, issued *store.Issued) error {
-	if !c.Bool("force") {
-		return nil
-	}
-	known, err := p.Resolve(ctx, "name:"+req.Name.String())
-	if err != nil {
-		return err
-	}
-	for _, old := range known.Certificates {
-		if old.Serial != issued.Serial && old.State(r.now()) == store.Valid {
-			r.note("serial %s stays valid until %s; revoke it with: mutual revoke %s", old.Serial, when(old.NotAfter), old.Serial)
-		}
-	}
-	return nil
-}
-
-// issueToStdout writes key and chain where no other person can read along.
-func (r *run) issueToStdout(ctx context.Context, p *store.PKI, req store.IssueRequest, keyPEM []byte) error {
-	switch {
-	case r.json:
-		return usagef("--json and --out - both want standard output")
-	case r.env.Stdout.Terminal && keyPEM != nil:
-		return failf("redirect it to a file or a program, or name a directory with --out", "refusing to write a key to a terminal")
-	}
-	if err := r.write(keyPEM); err != nil { // nothing is issued for a key that is lost
-		return err
-	}
-	issued, err := p.Issue(ctx, req)
-	if err != nil {
-		return usageIfRequest(err)
-	}
-	r.newIssueView(req, issued)
-	return r.write(pemfile.EncodeCertificates(issued.Chain...))
-}
-
-func (r *run) write(data []byte) error {
-	if _, err := r.out.Write(data); err != nil {
-		return err
-	}
-	if err := r.out.Flush(); err != nil {
-		return fmt.Errorf("writing to standard output: %w", err)
-	}
-	return nil
-}
-
-func (r *run) newIssueView(req store.IssueRequest, issued *store.Issued) *issueView {
-	cert := issued.Certificate
-	if req.Kind != pki.KindServer && len(issued.Chain[1].PermittedDNSDomains) > 0 && len(cert.DNSNames) == 0 {
-		r.warn("Java refuses this certificate: its CA is bound to DNS names, and it has none; give it one with --dns")
-	}
-	if issued.Clipped != "" {
-		r.note("the lifetime was clipped to %s by %s", when(cert.NotAfter), issued.Clipped)
-	}
-	return &issueView{
-		Name: req.Name.String(), Kind: req.Kind, Serial: issued.Serial, Subject: cert.Subject.String(), SAN: sanStrings(cert),
-		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, SHA256: pki.FingerprintOf(cert.Raw), Label: req.Label, Clipped: issued.Clipped,
-	}
 }
 
 // sanStrings lists a certificate's subject alternative names with their type.

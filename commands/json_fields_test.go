@@ -5,16 +5,24 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // fieldsFile is the golden file of every field of the JSON output: a promise.
@@ -39,6 +47,7 @@ func TestJSONFields(t *testing.T) {
 	pin(exitDone, "init", "--publish", filepath.Join(dir, "pub"))
 	pin(exitDone, "issue", "client", "alice", "--out", out, "--label", "Pixel 8", "--bundle", "--ttl", "20y")
 	pin(exitDone, "issue", "server", "api.example.com", "--out", out)
+	pin(exitDone, "issue", "server", "localhost", "--out", out)
 	pin(exitDone, "issue", "client", "past", "--out", out, "--not-after", "2026-01-01", "--allow-expired")
 	pin(exitDone, "sign", csr, "--as", "client", "--name", "bob", "--out", out)
 	pin(exitDone, "export", "alice", "--key", filepath.Join(out, "alice.key"), "--password-out", filepath.Join(out, "password"), "--out", filepath.Join(out, "alice.p12"))
@@ -56,6 +65,7 @@ func TestJSONFields(t *testing.T) {
 	pin(exitDone, "log", "--head")
 	pin(exitDone, "log", "--verify")
 	pin(exitDone, "crl", "show")
+	pin(exitDone, "crl", "show", filepath.Join(pkiDir, "crl", "chain.pem"))
 	pin(exitDone, "crl", "refresh")
 	pin(exitDone, "crl", "refresh", "--print-timer")
 	pin(exitDone, "crl", "verify")
@@ -82,6 +92,18 @@ func TestJSONFields(t *testing.T) {
 	pin(exitDone, "ca", "show")
 	pin(exitDone, "tree")
 	pin(exitDone, "ca", "passphrase", "--remove")
+	pin(exitDone, "show", "alice")
+	pin(exitDone, "show", filepath.Join(out, "api.example.com.crt"))
+	pin(exitDone, "show", filepath.Join(out, "api.example.com.key"))
+	pin(exitDone, "show", csr)
+	pin(exitDone, "show", filepath.Join(pkiDir, "crl", "issuing.crl"))
+	pin(exitBad, "verify", filepath.Join(out, "alice.crt"))
+	pin(exitUnsure, "verify", filepath.Join(out, "api.example.com.crt"), "--purpose", "server", "--ca", filepath.Join(pkiDir, "ca.crt"))
+	target := serveForProbe(t, pkiDir, filepath.Join(out, "localhost"))
+	pin(exitDone, "probe", "https://localhost:"+target, "--as", "bob", "--ca", filepath.Join(pkiDir, "root.crt"))
+	pin(exitUnsure, "probe", "127.0.0.1:"+closedPort(t))
+	pin(exitDone, "demo")
+	pin(exitDone, "--version")
 	if err := os.Remove(filepath.Join(pkiDir, "crl", "chain.pem")); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +130,7 @@ func jsonFields(t *testing.T, pkiDir string, code int, line []string) []string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	env := testEnv(map[string]string{"MUTUAL_PKI": pkiDir}, &stdout, &stderr)
+	env.Now = ticking(env.Now()) // so that no time that is measured is zero
 	words := append(slices.Clone(line), "--json")
 	if got := mainWith(t.Context(), words, env, tree()); got != code {
 		t.Fatalf("mutual %s: exit code %d\n%s", strings.Join(line, " "), got, stderr.String())
@@ -119,6 +142,12 @@ func jsonFields(t *testing.T, pkiDir string, code int, line []string) []string {
 	fields := map[string]bool{}
 	addFields(fields, "", document)
 	return slices.Sorted(maps.Keys(fields))
+}
+
+// ticking is a clock that goes on by a microsecond whenever it is looked at.
+func ticking(start time.Time) func() time.Time {
+	var looks atomic.Int64
+	return func() time.Time { return start.Add(time.Duration(looks.Add(1)) * time.Microsecond) }
 }
 
 // addFields adds the path and kind of every value below one.
@@ -146,13 +175,59 @@ func addFields(fields map[string]bool, path string, v any) {
 	}
 }
 
-// relative gives a command line without the test's directory.
+// relative gives a command line without what differs from run to run: the
+// test's directory and the ports.
 func relative(line []string, dir string) []string {
+	port := regexp.MustCompile(`:[0-9]+$`)
 	var out []string
 	for _, word := range line {
-		out = append(out, strings.TrimPrefix(word, dir+string(filepath.Separator)))
+		word = strings.TrimPrefix(word, dir+string(filepath.Separator))
+		out = append(out, port.ReplaceAllString(filepath.ToSlash(word), ":PORT"))
 	}
 	return out
+}
+
+// serveForProbe runs an API that requires certificates of the PKI, in the
+// time of the tests' clock, and redirects, so that a report has every field.
+func serveForProbe(t *testing.T, pkiDir, pair string) (port string) {
+	t.Helper()
+	certificate, err := tls.LoadX509KeyPair(pair+".crt", pair+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := os.ReadFile(filepath.Join(pkiDir, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(trust)
+	server := httptest.NewUnstartedServer(http.RedirectHandler("/login", http.StatusFound))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	server.TLS = &tls.Config{
+		Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+		Time: testEnv(nil, nil, nil).Now,
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	_, port, err = net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // only its number is wanted
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func writeCSR(t *testing.T, path string) {

@@ -16,7 +16,7 @@ func listCommand() *cli.Command {
 		Name:     "list",
 		Category: categoryLooking,
 		Usage:    "list certificates, the one that expires first first",
-		Long:     "Without a filter: everything that has not expired, the CAs included. Several filters must all hold.",
+		Long:     "Without a filter: everything that has not expired, the CAs included and the certificates of probes left out (--kind probe). Several filters must all hold.",
 		Example:  "mutual list\nmutual list --expiring 30d --exit-code\nmutual list --name 'dev-*' --json",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "list the expired, too"},

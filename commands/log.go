@@ -1,8 +1,11 @@
 package commands
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +56,7 @@ func runLog(ctx context.Context, r *run, c *cli.Context) error {
 	if follow {
 		return r.withPKI(ctx, func(p *store.PKI) error { return r.followLog(ctx, p) })
 	}
-	return r.reading(ctx, func(p *store.PKI) error {
+	return r.looking(ctx, func(p *store.PKI) error {
 		switch {
 		case verify:
 			return r.verifyLog(ctx, p, kept)
@@ -99,13 +102,16 @@ func (r *run) verifyLog(ctx context.Context, p *store.PKI, kept *store.Head) err
 	if err != nil && !isBroken {
 		return err
 	}
-	if isBroken {
+	switch old := p.RolledBack(); {
+	case isBroken:
 		v.Outcome, v.Reason = "bad", broken.Error()
+	case old != nil: // what is here holds, and what came after it is missing
+		v.Outcome, v.Reason = "bad", old.Error()
 	}
 	if err := r.emit(v); err != nil {
 		return err
 	}
-	if isBroken {
+	if v.Outcome != "good" {
 		return bad(nil)
 	}
 	return nil
@@ -121,15 +127,32 @@ func (v lineView) Text(p *ui.Printer) error {
 		mark = ui.Valid.Of("s")
 	}
 	return p.Line(ui.Muted.Of(strconv.FormatInt(v.Number, 10)), ui.Plain.Of(" "), mark, ui.Plain.Of(" "+when(v.Time)+"  "+v.Actor.User+"@"+v.Actor.Host+"  "),
-		ui.Heading.Of(v.Act), ui.Plain.Of("  "), ui.Name.Of(v.Subject), ui.Muted.Of("  "+shorten(string(v.Details), 120)))
+		ui.Heading.Of(v.Act), ui.Plain.Of("  "), ui.Name.Of(v.Subject), ui.Muted.Of(details(v.Details)))
 }
 
-func shorten(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "?")
-	if r := []rune(s); len(r) > limit {
-		return string(r[:limit]) + "…"
+// details writes the members of a line's JSON as key=value.
+func details(raw json.RawMessage) string {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return ""
 	}
-	return s
+	var out strings.Builder
+	for d.More() {
+		key, err := d.Token()
+		var value json.RawMessage
+		if err != nil || d.Decode(&value) != nil {
+			break
+		}
+		text := string(value)
+		var plain string
+		if json.Unmarshal(value, &plain) == nil {
+			text = plain
+		}
+		if text != "" {
+			fmt.Fprintf(&out, "  %s=%s", key, text)
+		}
+	}
+	return out.String()
 }
 
 func (r *run) printLog(ctx context.Context, p *store.PKI) error {

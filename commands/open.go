@@ -2,11 +2,14 @@ package commands
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
 
 	"mutual/pki/authority"
+	"mutual/pki/bundle"
 	"mutual/pki/keys"
 	"mutual/pki/store"
 )
@@ -57,7 +60,11 @@ func (r *run) writing(ctx context.Context, do func(*store.PKI) error) error {
 			return err
 		}
 		lists, err := p.Upkeep(ctx)
-		if err != nil {
+		switch {
+		case as[*store.PublishError](err):
+			r.warn("the CRLs are not where servers read them: %v; when that is mended, run: mutual crl publish", err)
+			return nil
+		case err != nil:
 			r.warn("the CRLs could not be refreshed: %v", err)
 			return nil
 		}
@@ -66,12 +73,45 @@ func (r *run) writing(ctx context.Context, do func(*store.PKI) error) error {
 	})
 }
 
+// looking is reading for what shows or checks what has happened: it opens the
+// PKI also where its database is older than a list that is out, and warns of
+// that. Nothing can be written then.
+func (r *run) looking(ctx context.Context, do func(*store.PKI) error) error {
+	return r.withOldPKI(ctx, func(p *store.PKI) error {
+		if err := p.RolledBack(); err != nil {
+			r.warn("%v", err)
+			return do(p)
+		}
+		if err := do(p); err != nil {
+			return err
+		}
+		lists, err := p.CRLs(ctx)
+		if err != nil {
+			return err
+		}
+		r.warnOfLists(lists)
+		return nil
+	})
+}
+
+// withOldPKI is withPKI also for a database that is older than a list that is
+// out: store.PKI.RolledBack.
+func (r *run) withOldPKI(ctx context.Context, do func(*store.PKI) error) error {
+	opts := r.storeOptions(ctx)
+	opts.AllowRolledBack = true
+	return r.withOptions(ctx, opts, do)
+}
+
 func (r *run) withPKI(ctx context.Context, do func(*store.PKI) error) error {
+	return r.withOptions(ctx, r.storeOptions(ctx), do)
+}
+
+func (r *run) withOptions(ctx context.Context, opts store.Options, do func(*store.PKI) error) error {
 	dir, err := r.pkiDir()
 	if err != nil {
 		return err
 	}
-	p, err := store.Open(ctx, dir, r.storeOptions(ctx))
+	p, err := store.Open(ctx, dir, opts)
 	if err != nil {
 		return err
 	}
@@ -121,6 +161,20 @@ func completeIdentities(ctx context.Context, r *run, prefix string) []string {
 	return names
 }
 
+// warnUnreachable says where servers of another user cannot come to what is
+// published for them.
+func (r *run) warnUnreachable(dir string) {
+	if closed := store.Unreachable(dir); closed != "" {
+		r.warn("others may not enter %s: servers of another user cannot read what is published in %s", closed, dir)
+	}
+}
+
+// isForbiddenPlace matches a directory to publish into that this user may not
+// write.
+func isForbiddenPlace(err error) bool {
+	return as[*store.PublishError](err) && errors.Is(err, fs.ErrPermission)
+}
+
 // storeRules say what the errors of a PKI mean to the person at the terminal.
 func storeRules() []rule {
 	return []rule{
@@ -130,6 +184,10 @@ func storeRules() []rule {
 		{match: is(store.ErrNewerBackup), hint: "use the newer mutual"},
 		{match: is(store.ErrBackup), hint: "nothing was changed: try another copy of the backup, or an older one"},
 		{match: is(store.ErrRolledBack), hint: "restore the newest backup: going on would let revoked certificates back in"},
+		{match: is(store.ErrBadPlace), hint: "choose a directory of its own, such as /srv/pki: the PKI's own is private"},
+		{match: is(store.ErrForeign), hint: "nothing was overwritten: choose another directory, or remove the file if nobody needs it"},
+		{match: isForbiddenPlace, hint: "choose a directory that the PKI's owner may write: mutual config publish DIR"},
+		{match: is(bundle.ErrBusy), hint: "nothing was issued: see what the other one writes, or choose another place with --out"},
 		{match: is(store.ErrDamaged), hint: "restore the PKI from a backup; nothing was changed"},
 		{match: is(store.ErrNewer), hint: "use the newer mutual"},
 		{match: is(store.ErrBlocked), hint: "let it have certificates again with: mutual allow NAME (mutual unhold NAME after a hold)"},

@@ -62,9 +62,6 @@ func (p *passphrase) configure(c *cli.Context) error {
 	if c.IsSet(p.fileFlag) {
 		p.file = c.String(p.fileFlag)
 		sources = append(sources, "--"+p.fileFlag)
-		if p.file == "" {
-			return usagef("--%s is empty, and should name a file", p.fileFlag)
-		}
 	}
 	if c.IsSet(p.fdFlag) {
 		p.fd = c.Int(p.fdFlag)

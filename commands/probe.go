@@ -139,13 +139,15 @@ func (r *run) mintProbe(ctx context.Context, text string) (*tls.Certificate, err
 	}
 	var out *tls.Certificate
 	err = r.writing(ctx, func(p *store.PKI) error {
-		if err := p.CheckIssue(ctx, pki.KindProbe, name); err != nil {
+		req := store.IssueRequest{Kind: pki.KindProbe, Name: name, PublicKey: signer.Public(), Window: profile.Window{TTL: ttl}}
+		if err := checkIssue(ctx, p, req, place{stdout: true}); err != nil {
 			return err
 		}
-		issued, err := p.Issue(ctx, store.IssueRequest{Kind: pki.KindProbe, Name: name, PublicKey: signer.Public(), Window: profile.Window{TTL: ttl}})
+		issued, err := p.Issue(ctx, req)
 		if err != nil {
 			return usageIfRequest(err)
 		}
+		r.note("the probe's certificate has the serial %s and ends at %s", issued.Serial, when(issued.Certificate.NotAfter))
 		out = &tls.Certificate{PrivateKey: signer, Leaf: issued.Certificate}
 		for _, c := range issued.Chain {
 			out.Certificate = append(out.Certificate, c.Raw)
@@ -173,7 +175,10 @@ func (v *probeView) Text(p *ui.Printer) error {
 		_ = p.Table(v.attempts())
 		_ = p.Printf("\n")
 	}
-	return p.Fields(v.fields()...)
+	if err := p.Fields(v.fields()...); err != nil || v.Outcome != probe.OK {
+		return err
+	}
+	return p.Line(ui.Muted.Of("not tested: whether the certificate of a stranger is refused"))
 }
 
 // locked reports whether nobody is let in: what is wrong is something else.
@@ -217,11 +222,13 @@ func attemptRow(t *ui.Table, version, with string, a *probe.Attempt, wanted prob
 func (v *probeView) fields() []ui.Field {
 	fields := []ui.Field{fieldUnlessEmpty("address", v.Address)}
 	for _, t := range v.TLS {
-		if t.Offered == probe.No {
+		if t.Offered != probe.Yes {
 			continue
 		}
-		asked := map[probe.Answer]string{probe.Yes: "asked for", probe.No: "not asked for", probe.Unknown: "could not tell"}[t.Requested]
-		names := append([]string{"a certificate is " + asked}, t.AcceptableCAs...)
+		asked := map[probe.Answer]string{
+			probe.Yes: "a certificate is asked for", probe.No: "no certificate is asked for", probe.Unknown: "whether a certificate is asked for was not seen",
+		}[t.Requested]
+		names := append([]string{asked}, t.AcceptableCAs...)
 		if t.AcceptableCAsOmitted > 0 {
 			names = append(names, fmt.Sprintf("… and %d more", t.AcceptableCAsOmitted))
 		}

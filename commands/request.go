@@ -1,14 +1,18 @@
 package commands
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
 	"mutual/pki"
+	"mutual/pki/pemfile"
 	"mutual/pki/profile"
 	"mutual/pki/store"
 )
@@ -26,6 +30,9 @@ func issueRequest(c *cli.Context, kind pki.Kind, name pki.Name) (store.IssueRequ
 	if err := checkLabel(req.Label); err != nil {
 		return req, err
 	}
+	if err := req.Subject.Check(); err != nil {
+		return req, usage(err)
+	}
 	for _, names := range []struct {
 		flag string
 		add  func(string) error
@@ -35,6 +42,9 @@ func issueRequest(c *cli.Context, kind pki.Kind, name pki.Name) (store.IssueRequ
 				return req, usagef("--%s: %w", names.flag, err)
 			}
 		}
+	}
+	if out := c.String("out"); slices.Contains([]string{".crt", ".key", ".pem", ".p12"}, filepath.Ext(out)) {
+		return req, usagef("--out %q looks like a file, and names the directory that the files are written into", out)
 	}
 	var err error
 	req.Window, err = window(c)
@@ -49,7 +59,7 @@ func checkLabel(s string) error {
 		return usagef("--label is not valid UTF-8, or longer than %d characters", maxLabel)
 	}
 	for _, r := range s {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+		if pki.Invisible(r) {
 			return usagef("--label %q holds the character %U, which cannot be seen", s, r)
 		}
 	}
@@ -83,7 +93,11 @@ func window(c *cli.Context) (profile.Window, error) {
 func parseTime(s string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
+			t = t.UTC().Truncate(time.Second)
+			if t.Year() < 1950 || t.Year() > 9999 { // the zero time means none
+				return time.Time{}, errors.New("\"" + s + "\" does not fit into a certificate, which knows the years 1950 to 9999")
+			}
+			return t, nil
 		}
 	}
 	return time.Time{}, errors.New("\"" + s + "\" is no time: write it as 2027-01-31T12:00:00Z or 2027-01-31")
@@ -96,4 +110,41 @@ func usageIfRequest(err error) error {
 		return usage(err)
 	}
 	return err
+}
+
+// takeKeyAndNames takes the key of a request, and its names where they were
+// accepted.
+func takeKeyAndNames(csr *x509.CertificateRequest, acceptNames bool, req *store.IssueRequest) error {
+	req.PublicKey = csr.PublicKey
+	if !acceptNames {
+		return nil
+	}
+	names, err := profile.NamesOf(csr)
+	if err != nil {
+		return fmt.Errorf("the names in the request: %w", err)
+	}
+	return req.SAN.Merge(&names)
+}
+
+func (r *run) readCSR(file string) (*x509.CertificateRequest, error) {
+	data, err := r.readInput(file)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := pemfile.Request(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request %s: %w", file, err)
+	}
+	if err := profile.CheckCSR(csr); err != nil {
+		return nil, fmt.Errorf("the request %s is refused: %w", file, err)
+	}
+	return csr, nil
+}
+
+// readInput reads a file, or standard input for "-", bounded.
+func (r *run) readInput(file string) ([]byte, error) {
+	if file == "-" {
+		return pemfile.Read(r.env.Stdin, pemfile.MaxFile)
+	}
+	return pemfile.ReadFile(file, pemfile.MaxFile)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -53,7 +54,7 @@ func reasonNames() []string {
 }
 
 func completeWhat(ctx context.Context, r *run, c *cli.Context) []string {
-	return completeIdentities(ctx, r, "")
+	return completeIdentities(ctx, r, r.wish.last)
 }
 
 func runRevoke(ctx context.Context, r *run, c *cli.Context) error {
@@ -96,8 +97,17 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 		if emitErr := r.emit(r.newOutcomeView(act, o, dryRun)); emitErr != nil {
 			return emitErr
 		}
+		r.noteReload(o)
 		return unsureIfOverdue(err)
 	})
+}
+
+// noteReload says what is left to do for a list that an act has made.
+func (r *run) noteReload(o *store.Outcome) {
+	if slices.ContainsFunc(o.CRLs, func(l store.Published) bool { return l.Made }) {
+		_ = r.out.Flush() // what was done first; the printer keeps a failure
+		r.note("servers take the new list when they are reloaded")
+	}
 }
 
 // acting is how an act opens the PKI: a dry run writes nothing on the side
@@ -116,8 +126,10 @@ func unsureIfOverdue(err error) error {
 	switch {
 	case !ok:
 		return err
-	case as[*store.ClockError](late):
+	case as[*store.ClockError](late), errors.Is(late, store.ErrRolledBack):
 		return unsure(late, findRule(late).hint)
+	case as[*store.PublishError](late):
+		return unsure(late, "mend the directory, and then: mutual crl publish (another directory: mutual config publish DIR)")
 	}
 	return unsure(late, "when the key or passphrase is at hand: mutual crl refresh")
 }
@@ -176,11 +188,13 @@ func (r *run) newOutcomeView(act string, o *store.Outcome, dryRun bool) *outcome
 }
 
 // past says what was done, and in a dry run what would be.
-func (v *outcomeView) past(changed bool) string {
+func (v *outcomeView) past(c changedView) string {
 	done := map[string]string{"revoke": "revoked", "hold": "held", "unhold": "released", "allow": "allowed"}[v.Act]
 	switch {
-	case changed:
+	case c.Changed:
 		return v.would(done)
+	case c.State == store.Revoked && v.Act != "revoke":
+		return "is revoked (" + c.Reason.String() + ") and stays so"
 	case v.Act == "unhold":
 		return "was not held"
 	}
@@ -209,7 +223,7 @@ func (v *outcomeView) Text(p *ui.Printer) error {
 		if c.Changed {
 			style = stateStyle(c.State, c.DaysLeft)
 		}
-		_ = p.Line(style.Of(v.past(c.Changed)), ui.Plain.Of("  "), ui.Name.Of(c.Name), ui.Plain.Of("  "+line))
+		_ = p.Line(style.Of(v.past(c)), ui.Plain.Of("  "), ui.Name.Of(c.Name), ui.Plain.Of("  "+line))
 	}
 	for _, n := range v.Blocked {
 		_ = p.Line(ui.Revoked.Of(v.would("blocked")), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  no certificate is issued for it any more"))

@@ -59,9 +59,6 @@ func runOf(c *cli.Context) *run { return c.App.Metadata[runKey].(*run) }
 // configure reads the common flags of the command that was given.
 func (r *run) configure(c *cli.Context) error {
 	r.json, r.quiet, r.pkiFlag = c.Bool(flagJSON), c.Bool(flagQuiet), c.String(flagPKI)
-	if c.IsSet(flagPKI) && r.pkiFlag == "" {
-		return usagef("--%s is empty, and should name a directory", flagPKI)
-	}
 	for _, p := range r.secrets() {
 		if err := p.configure(c); err != nil {
 			return err

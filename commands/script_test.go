@@ -78,6 +78,7 @@ func TestScript(t *testing.T) {
 			"exits":   exitsCommand,
 			"jsoneq":  jsonEqualCommand,
 			"jsonget": jsonGetCommand,
+			"mounts":  mountsCommand,
 			"tools":   toolsCommand,
 		},
 	})
@@ -239,4 +240,15 @@ func toolsCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s", text)
 	}
 	ts.Value(theTest{}).(testscript.T).Skip(text)
+}
+
+// mountsCommand is "mounts": a script that mounts disks of its own is skipped
+// where that is impossible for the user.
+func mountsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: mounts")
+	}
+	if why := tools.NoMounts(); why != "" {
+		ts.Value(theTest{}).(testscript.T).Skip(why)
+	}
 }

@@ -21,7 +21,7 @@ type extensionsView struct {
 	NameConstraints       *nameConstraintsView  `json:"nameConstraints,omitempty"`
 	SubjectKeyID          string                `json:"subjectKeyIdentifier,omitempty"`
 	AuthorityKeyID        string                `json:"authorityKeyIdentifier,omitempty"`
-	CRLDistributionPoints []string              `json:"cRLDistributionPoints,omitempty"`
+	CRLDistributionPoints []string              `json:"crlDistributionPoints,omitempty"`
 	AuthorityInfoAccess   []string              `json:"authorityInfoAccess,omitempty"`
 	CertificatePolicies   []string              `json:"certificatePolicies,omitempty"`
 	Other                 []extensionView       `json:"otherExtensions,omitempty"`
@@ -61,7 +61,7 @@ func extensionReaders() []extensionReader {
 		{"2.5.29.17", "subjectAltName", (*extensionsView).readSubjectAltName},
 		{"2.5.29.19", "basicConstraints", (*extensionsView).readBasicConstraints},
 		{"2.5.29.30", "nameConstraints", (*extensionsView).readNameConstraints},
-		{"2.5.29.31", "cRLDistributionPoints", (*extensionsView).readDistributionPoints},
+		{"2.5.29.31", "crlDistributionPoints", (*extensionsView).readDistributionPoints},
 		{"2.5.29.32", "certificatePolicies", (*extensionsView).readPolicies},
 		{"2.5.29.35", "authorityKeyIdentifier", (*extensionsView).readAuthorityKeyID},
 		{"2.5.29.37", "extKeyUsage", (*extensionsView).readExtKeyUsage},
@@ -112,7 +112,7 @@ func (v *extensionsView) fields() []ui.Field {
 	fields = append(fields,
 		styled(ui.Serial, v.title("subject key identifier", "subjectKeyIdentifier"), v.SubjectKeyID),
 		styled(ui.Serial, v.title("authority key identifier", "authorityKeyIdentifier"), v.AuthorityKeyID),
-		field(v.title("CRL distribution points", "cRLDistributionPoints"), v.CRLDistributionPoints...),
+		field(v.title("CRL distribution points", "crlDistributionPoints"), v.CRLDistributionPoints...),
 		field(v.title("authority info access", "authorityInfoAccess"), v.AuthorityInfoAccess...),
 		field(v.title("certificate policies", "certificatePolicies"), v.CertificatePolicies...),
 	)

@@ -14,7 +14,7 @@ import (
 const (
 	typeCertificate = "certificate"
 	typeRequest     = "certificationRequest"
-	typeCRL         = "cRL"
+	typeCRL         = "crl"
 	typePublicKey   = "publicKey"
 	typePrivateKey  = "privateKey"
 )
@@ -43,7 +43,7 @@ type itemView struct {
 	Line        int              `json:"line,omitempty"` // of a file in PEM
 	Certificate *x509View        `json:"certificate,omitempty"`
 	Request     *requestView     `json:"certificationRequest,omitempty"`
-	CRL         *crlContents     `json:"cRL,omitempty"`
+	CRL         *crlContents     `json:"crl,omitempty"`
 	Key         *keyView         `json:"key,omitempty"`
 	Inventory   *certificateView `json:"inventory,omitempty"`
 }

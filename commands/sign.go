@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"crypto/x509"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,6 +37,9 @@ func signCommand() *cli.Command {
 const asCA = "ca"
 
 func runSign(ctx context.Context, r *run, c *cli.Context) error {
+	if !c.IsSet("as") {
+		return usagef("sign needs --as client, --as server or --as ca")
+	}
 	if c.String("as") == asCA {
 		return r.signCA(ctx, c)
 	}
@@ -52,7 +56,8 @@ func runSign(ctx context.Context, r *run, c *cli.Context) error {
 			return err
 		}
 	}
-	if _, err := issueRequest(c, kind, pki.Name{}); err != nil {
+	req, err := issueRequest(c, kind, pki.Name{})
+	if err != nil {
 		return err
 	}
 	return r.writing(ctx, func(p *store.PKI) error {
@@ -60,26 +65,39 @@ func runSign(ctx context.Context, r *run, c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if given == "" {
-			if given = csr.Subject.CommonName; given == "" {
-				return failf("name it with --name NAME", "the request %s has no common name", file)
-			}
-			r.note("the name is the request's common name: %s", given)
-		}
-		name, err := parseNewName(given, kind)
-		if err != nil {
-			return failf("name it with --name NAME", "the request's common name cannot be a name here: %w", err)
-		}
-		if err := p.CheckIssue(ctx, kind, name); err != nil {
-			return err
-		}
-		req, err := issueRequest(c, kind, name)
-		if err != nil {
+		if req.Name, err = r.requestName(csr, file, given, kind); err != nil {
 			return err
 		}
 		if err := takeKeyAndNames(csr, c.Bool("accept-names"), &req); err != nil {
 			return err
 		}
-		return r.issueAndWrite(ctx, c, p, req, nil, nil)
+		o, err := r.place(c, req.Name, false)
+		if err != nil {
+			return err
+		}
+		if req.Place, err = o.remembered(c); err != nil {
+			return err
+		}
+		if err := checkIssue(ctx, p, req, o); err != nil {
+			return err
+		}
+		return r.issueAndWrite(ctx, p, req, nil, o)
 	})
+}
+
+// requestName is the name that was given, else the request's common name.
+func (r *run) requestName(csr *x509.CertificateRequest, file, given string, kind pki.Kind) (pki.Name, error) {
+	if given != "" {
+		return parseNewName(given, kind)
+	}
+	commonName := csr.Subject.CommonName
+	if commonName == "" {
+		return pki.Name{}, failf("name it with --name NAME", "the request %s has no common name", file)
+	}
+	name, err := parseNewName(commonName, kind)
+	if err != nil {
+		return pki.Name{}, failf("name it with --name NAME", "the request's common name cannot be a name here: %w", err)
+	}
+	r.note("the name is the request's common name: %s", commonName)
+	return name, nil
 }

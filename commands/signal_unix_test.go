@@ -95,7 +95,7 @@ func TestBrokenPipe(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	if want := "mutual: error: writing to standard output: write /dev/stdout: broken pipe\n"; stderr.String() != want {
+	if want := ""; stderr.String() != want { // whoever read has what it wanted
 		t.Errorf("%q", stderr.String())
 	}
 }

@@ -17,7 +17,7 @@ func statusCommand() *cli.Command {
 		Name:     "status",
 		Category: categoryLooking,
 		Usage:    "show the PKI at a glance, and what is due",
-		Long:     "Exits with 3 when something needs a person.",
+		Long:     "Exits with 3 when something needs a person. With --quiet only that is printed, and nothing while nothing is due.",
 		Example:  "mutual status\nmutual status --json",
 		Action:   runStatus,
 	})
@@ -34,6 +34,7 @@ type statusView struct {
 	Head   string              `json:"journalHead"`
 	Due    []dueView           `json:"due"`
 	now    time.Time
+	quiet  bool // only what is due
 }
 
 type caStatusView struct {
@@ -55,6 +56,20 @@ type dueView struct {
 
 // Text implements view.
 func (v *statusView) Text(p *ui.Printer) error {
+	if !v.quiet {
+		v.glance(p)
+	}
+	if len(v.Due) == 0 && !v.quiet {
+		return p.Line(ui.Valid.Of("nothing is due"))
+	}
+	for _, d := range v.Due {
+		_ = p.Line(ui.Warning.Of("due"), ui.Plain.Of("  "+d.What+": "+d.Do))
+	}
+	return p.Flush()
+}
+
+// glance prints all but what is due. The printer keeps a failure.
+func (v *statusView) glance(p *ui.Printer) {
 	fields := []ui.Field{ui.Plain.Field("PKI", v.PKI)}
 	for _, ca := range v.CAs {
 		state := stateStyle(store.Valid, ca.DaysLeft)
@@ -62,7 +77,11 @@ func (v *statusView) Text(p *ui.Printer) error {
 		if ca.Revoked {
 			state, text = ui.Revoked, text+", REVOKED"
 		}
-		if !ca.KeyIsHere {
+		switch {
+		case ca.KeyIsHere:
+		case ca.Role == pki.KindIssuing:
+			text += ", key MISSING"
+		default:
 			text += ", key elsewhere"
 		}
 		name := string(ca.Role) + " CA"
@@ -79,29 +98,22 @@ func (v *statusView) Text(p *ui.Printer) error {
 		v.Counts[store.Valid], v.Soon, v.Counts[store.Revoked], v.Counts[store.Held], v.Counts[store.Expired])))
 	fields = append(fields, ui.Plain.Field("epoch", fmt.Sprint(v.Epoch)), ui.Serial.Field("journal", v.Head))
 	_ = p.Fields(fields...)
-	if len(v.Due) == 0 {
-		return p.Line(ui.Valid.Of("nothing is due"))
-	}
-	for _, d := range v.Due {
-		_ = p.Line(ui.Warning.Of("due"), ui.Plain.Of("  "+d.What+": "+d.Do))
-	}
-	return nil
 }
 
 func runStatus(ctx context.Context, r *run, c *cli.Context) error {
 	due := 0
-	err := r.withPKI(ctx, func(p *store.PKI) error {
+	err := r.withOldPKI(ctx, func(p *store.PKI) error {
 		s, err := p.Status(ctx)
 		if err != nil {
 			return err
 		}
 		v := &statusView{PKI: p.Dir(), CRLs: newCRLViews(s.CRLs, r.now()), Counts: s.Counts, Soon: s.Soon,
-			Epoch: s.Epoch, Head: s.Head.String(), Due: []dueView{}, now: r.now()}
+			Epoch: s.Epoch, Head: s.Head.String(), Due: []dueView{}, now: r.now(), quiet: r.quiet}
 		for _, ca := range s.CAs {
 			v.CAs = append(v.CAs, caStatusView{ca.Role, ca.Key, ca.Older, ca.Subject, ca.NotAfter, daysLeft(ca.NotAfter, r.now()), ca.Revoked, ca.KeyIsHere})
 		}
 		for _, d := range p.Due(s) {
-			v.Due = append(v.Due, dueView{What: d.What, Do: dueCommand(d)})
+			v.Due = append(v.Due, dueView{What: d.What, Do: remedy(d, s.Publish)})
 		}
 		due = len(v.Due)
 		return r.emit(v)
@@ -112,14 +124,28 @@ func runStatus(ctx context.Context, r *run, c *cli.Context) error {
 	return err
 }
 
-// dueCommand is what to do about something that is due.
-func dueCommand(d store.Due) string {
-	switch {
-	case d.List != nil:
+// remedy is what to do about something that is due. published is the directory
+// that servers read, or "".
+func remedy(d store.Due, published string) string {
+	switch d.Remedy {
+	case store.RemedySign:
 		return refreshCommand(*d.List)
-	case d.CA.Older:
+	case store.RemedyWrite:
+		if published == "" {
+			return "mutual crl refresh"
+		}
+		return "mutual crl publish"
+	case store.RemedyRestore:
+		return "restore the newest backup; until then nothing is issued or revoked here"
+	case store.RemedyRestoreKey:
+		file := string(d.CA.Role)
+		if d.CA.Older {
+			file += "-" + d.CA.Key
+		}
+		return "put " + file + ".key back from a backup"
+	case store.RemedyRetireCA:
 		return "mutual ca retire " + d.CA.Key
-	case d.CA.Revoked:
+	case store.RemedyRekeyCA:
 		return "mutual ca renew " + string(d.CA.Role) + " --rekey"
 	}
 	return "mutual ca renew " + string(d.CA.Role)

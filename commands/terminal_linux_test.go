@@ -2,6 +2,7 @@ package commands
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mutual/pki/pemfile"
 )
 
 // openTerminal makes a pseudo-terminal of the given width: what a person would
@@ -103,6 +106,67 @@ func TestPassphraseOnATerminal(t *testing.T) {
 	}
 	if !echoes(t, program) {
 		t.Error("the terminal has no echo any more")
+	}
+}
+
+// init --encrypt asks twice on a terminal, and makes nothing where the two
+// passphrases differ or are empty.
+func TestInitAsksTwice(t *testing.T) {
+	for _, tt := range []struct {
+		name, first, second string
+		code                int
+		want                string
+	}{
+		{"the same", "correct horse", "correct horse", exitDone, ""},
+		{"different", "correct horse", "correct house", exitFailed, "mutual: error: the two passphrases differ"},
+		{"empty", "", "", exitFailed, "mutual: error: the passphrase is empty"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			person, program := openTerminal(t, 80)
+			dir := t.TempDir()
+			cmd := exec.Command("mutual", "init", "--encrypt")
+			cmd.Env = append(os.Environ(), "MUTUAL_PKI="+filepath.Join(dir, "pki"), envPassphrase+"=", "NO_COLOR=1")
+			cmd.Stdin, cmd.Stderr = program, program
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			shown := readUntil(t, person, "New passphrase for the CA keys: ")
+			waitFor(t, "the echo to be off", func() bool { return !echoes(t, program) })
+			_, _ = io.WriteString(person, tt.first+"\n")
+			shown += readUntil(t, person, "The same again: ")
+			waitFor(t, "the echo to be off", func() bool { return !echoes(t, program) })
+			_, _ = io.WriteString(person, tt.second+"\n")
+			if tt.want != "" {
+				shown += readUntil(t, person, tt.want)
+			}
+			_ = cmd.Wait() // the exit code is looked at below
+			if code := cmd.ProcessState.ExitCode(); code != tt.code {
+				t.Errorf("exit code %d", code)
+			}
+			if strings.Contains(shown, "horse") {
+				t.Errorf("the passphrase was shown: %q", shown)
+			}
+			if !echoes(t, program) {
+				t.Error("the terminal has no echo any more")
+			}
+			if tt.code != exitDone {
+				wantEmpty(t, dir)
+				return
+			}
+			for _, name := range []string{"root.key", "issuing.key"} {
+				data, err := os.ReadFile(filepath.Join(dir, "pki", name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := pemfile.Key(data, []byte(tt.first)); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if _, err := pemfile.Key(data, nil); !errors.Is(err, pemfile.ErrEncrypted) {
+					t.Errorf("%s without the passphrase: %v", name, err)
+				}
+			}
+		})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -80,6 +82,9 @@ func runVerify(ctx context.Context, r *run, c *cli.Context) error {
 		return err
 	}
 	certs, err := r.readCertificates(c.Args().First())
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(err, "verify takes a file; one of ours is written with: mutual show NAME --pem >FILE")
+	}
 	if err != nil {
 		return err
 	}
@@ -112,9 +117,18 @@ func runVerify(ctx context.Context, r *run, c *cli.Context) error {
 	case chain.Good:
 		return nil
 	case chain.Bad:
-		return bad(nil)
+		return withHint(bad(nil), purposeHint(certs[0], o))
 	}
 	return unsure(nil, "")
+}
+
+// purposeHint says what to ask for where the certificate is meant for the other
+// purpose.
+func purposeHint(cert *x509.Certificate, o chain.Options) string {
+	if o.Purpose == chain.Client && slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		return "a server's certificate is checked with: --purpose server"
+	}
+	return ""
 }
 
 func verifyOptions(r *run, c *cli.Context) (chain.Options, error) {
@@ -159,6 +173,9 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 		return err
 	}
 	for _, ca := range cas {
+		if !ca.IsCA {
+			return fmt.Errorf("%s holds the certificate of %s, which is no CA's and cannot be trusted as one", c.String("ca"), ca.Subject)
+		}
 		if bytes.Equal(ca.RawSubject, ca.RawIssuer) {
 			o.Anchors = append(o.Anchors, ca)
 		} else {

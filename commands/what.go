@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"mutual/pki"
-	"mutual/pki/pemfile"
 	"mutual/pki/store"
 )
 
@@ -24,7 +22,7 @@ func isFile(what string) bool {
 		return true
 	case hasChoice(what):
 		return false
-	case strings.ContainsRune(what, filepath.Separator) && !strings.Contains(what, "://"):
+	case strings.ContainsFunc(what, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) }) && !strings.Contains(what, "://"):
 		return true
 	case slices.Contains([]string{".crt", ".pem", ".cer", ".der"}, strings.ToLower(filepath.Ext(what))):
 		_, err := os.Stat(what)
@@ -45,6 +43,9 @@ func hasChoice(what string) bool {
 func (r *run) resolve(ctx context.Context, p *store.PKI, what string) (store.Reading, error) {
 	known, err := p.Resolve(ctx, what)
 	if !isFile(what) {
+		if errors.Is(err, store.ErrNotFound) {
+			err = withHint(err, r.nearName(ctx, p, what))
+		}
 		return known, err
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -63,26 +64,24 @@ func (r *run) resolve(ctx context.Context, p *store.PKI, what string) (store.Rea
 }
 
 func (r *run) resolveFile(ctx context.Context, p *store.PKI, path string) (store.Reading, error) {
-	cert, err := r.readLeaf(path)
+	certs, err := r.readCertificates(path)
 	if err != nil {
 		return store.Reading{}, err
 	}
-	known, err := p.Lookup(ctx, pki.FingerprintOf(cert.Raw))
+	known, err := p.Lookup(ctx, pki.FingerprintOf(certs[0].Raw))
 	if err != nil {
 		return store.Reading{}, fmt.Errorf("the certificate in %s: %w", path, err)
 	}
 	return store.Reading{As: "file", Certificates: []store.Certificate{known}}, nil
 }
 
-// readLeaf reads the first certificate of a file.
-func (r *run) readLeaf(path string) (*x509.Certificate, error) {
-	data, err := r.readInput(path)
-	if err != nil {
-		return nil, err
+// nearName suggests the name that was most likely meant.
+func (r *run) nearName(ctx context.Context, p *store.PKI, what string) string {
+	const most = 10_000
+	if names, err := p.Names(ctx, "", most); err == nil {
+		if near := closest(what, names); near != "" {
+			return fmt.Sprintf("did you mean %q?", near)
+		}
 	}
-	certs, err := pemfile.Certificates(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the certificate %s: %w", path, err)
-	}
-	return certs[0], nil
+	return "list what there is with: mutual list --all"
 }

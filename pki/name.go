@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -50,11 +51,14 @@ func parseName(s string, limit int, wildcard bool) (Name, error) {
 		return Name{}, fmt.Errorf("the name %q is not valid UTF-8", s)
 	}
 	s = norm.NFC.String(s)
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		s = a.Unmap().String() // one spelling for one address
+	}
 	if n := utf8.RuneCountInString(s); n > limit {
 		return Name{}, fmt.Errorf("the name %q has %d characters, and at most %d are allowed", s, n, limit)
 	}
 	for _, r := range s {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp) {
+		if Invisible(r) {
 			return Name{}, fmt.Errorf("the name %q holds the character %U, which cannot be seen", s, r)
 		}
 	}
@@ -89,6 +93,14 @@ func checkNameCharacters(s string, wildcard bool) error {
 	return nil
 }
 
+// Invisible reports whether a character shows nothing of its own, so that two
+// texts which differ by it look the same: control and format characters,
+// separators of lines, what fonts are told to ignore, blank letters.
+func Invisible(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp,
+		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) || r == '\u2800' // braille pattern blank
+}
+
 // isURI reports whether s is an absolute URI with a host.
 func isURI(s string) bool {
 	u, err := url.Parse(s)
@@ -121,9 +133,17 @@ func (n Name) String() string { return n.s }
 // IsZero reports whether n is no name.
 func (n Name) IsZero() bool { return n.s == "" }
 
-// Folded gives the name without regard to case: two names of a PKI never
-// share it.
-func (n Name) Folded() string { return norm.NFC.String(cases.Fold().String(n.s)) }
+// Folded gives the name without regard to case or, where it is a host name, to
+// whether that is in Unicode or in A-labels: two names of a PKI never share it.
+func (n Name) Folded() string {
+	s := n.s
+	if strings.Contains(strings.ToLower(s), "xn--") {
+		if u, err := idna.Punycode.ToUnicode(s); err == nil {
+			s = u
+		}
+	}
+	return norm.NFC.String(cases.Fold().String(s))
+}
 
 // FileBase gives the name as the beginning of a file name: a leading "*."
 // becomes "_wildcard.", and ":" and "/" become "_".

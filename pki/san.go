@@ -139,9 +139,12 @@ func ParseDNS(name string) (string, error) {
 		return "", errors.New("the DNS name is longer than 253 characters")
 	}
 	host, wildcard := strings.CutPrefix(strings.ToLower(name), "*.")
-	ascii, err := idna.Registration.ToASCII(host)
-	if err != nil {
-		return "", fmt.Errorf("%q is no DNS name: %w", name, err)
+	ascii := host
+	if strings.IndexFunc(host, func(r rune) bool { return r > 0x7e }) >= 0 || strings.Contains(host, "xn--") {
+		var err error
+		if ascii, err = idna.Registration.ToASCII(host); err != nil {
+			return "", fmt.Errorf("%q is no DNS name: %w", name, err)
+		}
 	}
 	if err := checkHost(ascii); err != nil {
 		return "", fmt.Errorf("%q is no DNS name: %w", name, err)
@@ -224,7 +227,7 @@ func checkURI(text string) error {
 			return fmt.Errorf("%q is no absolute URI with a host: %w", text, err)
 		}
 	}
-	if isSPIFFE(text) && (u.Port() != "" || u.User != nil || strings.ContainsAny(text, "?#") || len(u.Path) < 2) {
+	if isSPIFFE(text) && (hasDotSegment(u.Path) || u.Port() != "" || u.User != nil || strings.ContainsAny(text, "?#") || len(u.Path) < 2) {
 		return fmt.Errorf("%q is no SPIFFE ID: it is spiffe://trust-domain/path, without port, user, query or fragment", text)
 	}
 	return nil
@@ -236,6 +239,11 @@ func checkSPIFFEOrHost(u *url.URL, host string) error {
 		host = strings.ReplaceAll(host, "_", "x")
 	}
 	return checkHost(strings.ToLower(host))
+}
+
+// hasDotSegment reports whether a path is not the one it resolves to.
+func hasDotSegment(path string) bool {
+	return slices.ContainsFunc(strings.Split(strings.Trim(path, "/"), "/"), func(s string) bool { return s == "." || s == ".." || s == "" })
 }
 
 func isSPIFFE(text string) bool {

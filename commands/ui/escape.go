@@ -50,7 +50,9 @@ func escapeRune(r rune) string {
 
 // mustEscape reports whether r is a control or format character (the
 // bidirectional ones are format characters), a line or paragraph separator, in
-// private use, or the sign of an octet that is not UTF-8.
+// private use, the sign of an octet that is not UTF-8, or one that shows
+// nothing of its own, so that two names would look the same.
 func mustEscape(r rune) bool {
-	return r == utf8.RuneError || r != ' ' && !unicode.IsGraphic(r) || unicode.Is(unicode.Co, r)
+	return r == utf8.RuneError || r != ' ' && !unicode.IsGraphic(r) || r == '\u2800' ||
+		unicode.In(r, unicode.Co, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

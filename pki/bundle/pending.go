@@ -16,11 +16,13 @@ type Pending struct {
 	target  Target
 	keyPEM  []byte
 	key     *durable.Staged // nil without a key
+	lock    *lock           // on the names; nil where there are no locks
 	madeDir bool
 }
 
-// Stage makes the directory if it is not there, and writes the key to a
-// temporary file beside its place. Without WithKey there is no key, and
+// Stage makes the directory if it is not there, keeps other processes from
+// staging the same files (ErrBusy) until Commit or Discard, and writes the key
+// to a temporary file beside its place. Without WithKey there is no key, and
 // keyPEM must be empty. On failure nothing is left.
 func Stage(t Target, keyPEM []byte) (*Pending, error) {
 	if err := t.validate(); err != nil {
@@ -33,16 +35,28 @@ func Stage(t Target, keyPEM []byte) (*Pending, error) {
 	if err := p.makeDir(); err != nil {
 		return nil, err
 	}
-	if !t.WithKey {
-		return p, nil
-	}
-	key, err := durable.Stage(t.files().Key, keyPEM, 0o600)
-	if err != nil {
+	if err := p.reserve(); err != nil {
 		_ = p.Discard() // the first error is the one to tell
 		return nil, err
 	}
-	p.key = key
 	return p, nil
+}
+
+// reserve takes the lock, looks again whether the places are free, because
+// another process may have been faster than the lock, and stages the key.
+func (p *Pending) reserve() (err error) {
+	if p.lock, err = p.target.acquire(); err != nil {
+		return err
+	}
+	for _, path := range p.target.paths() {
+		if err := checkFile(path, p.target.Force); err != nil {
+			return err
+		}
+	}
+	if p.target.WithKey {
+		p.key, err = durable.Stage(p.target.files().Key, p.keyPEM, 0o600)
+	}
+	return err
 }
 
 func (p *Pending) makeDir() error {
@@ -67,6 +81,7 @@ func (p *Pending) Discard() error {
 	if p.key != nil {
 		err = p.key.Discard()
 	}
+	p.lock.release()
 	if p.madeDir {
 		_ = os.Remove(p.target.Dir) // fails when it is not empty, and then it stays
 	}
@@ -78,6 +93,7 @@ func (p *Pending) Discard() error {
 // name, what was there is there again, and the key is in the file that
 // Files.Key and the error name.
 func (p *Pending) Commit(chainPEM []byte) (Files, error) {
+	defer p.lock.release()
 	places, err := p.stage(chainPEM)
 	if err == nil {
 		err = putAll(places, p.target.Force)
@@ -91,7 +107,7 @@ func (p *Pending) Commit(chainPEM []byte) (Files, error) {
 		return Files{}, err
 	}
 	kept := Files{Key: places[0].file.Path()}
-	return kept, fmt.Errorf("%w; the key is kept in %q", err, kept.Key)
+	return kept, fmt.Errorf("%w; the key is kept in %q: move it to a place of its own, or remove it", err, kept.Key)
 }
 
 // stage puts everything on the disk that is not there yet. The key is the

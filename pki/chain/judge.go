@@ -216,7 +216,11 @@ func (v *verifier) judgeRevocation(r *Result, path []*x509.Certificate) {
 			r.describe(CheckRevocation, "not revoked: %s", oneLine(status.Detail))
 		}
 	}
-	if len(path) == 1 {
+	switch {
+	case len(path) > 1:
+	case bytes.Equal(path[0].RawSubject, path[0].RawIssuer):
 		r.describe(CheckRevocation, "trusted itself: nobody can revoke it")
+	default: // its issuer could, and nobody asked
+		r.set(CheckRevocation, CouldNotTell, "trusted itself: whether its issuer has revoked it was not looked for")
 	}
 }

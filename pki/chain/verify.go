@@ -1,8 +1,10 @@
 package chain
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"fmt"
 )
 
 // Verify judges the leaf. Every chain that leads to an anchor is tried: it is
@@ -13,6 +15,9 @@ func Verify(leaf *x509.Certificate, o Options) Result {
 		return r
 	}
 	v := &verifier{Options: o, anchors: present(o.Anchors), others: present(o.Intermediates)}
+	if why := tooCostly(append([]*x509.Certificate{leaf}, v.others...)); why != "" {
+		return unanswered(why)
+	}
 	paths, refused := v.chains(leaf)
 	if refused != nil {
 		// crypto/x509 says little of why: find what it did not like.
@@ -55,12 +60,38 @@ func incomplete(leaf *x509.Certificate, o Options) (Result, bool) {
 	default:
 		return Result{}, false
 	}
+	return unanswered(missing), true
+}
+
+// unanswered is the result where no question could be asked.
+func unanswered(why string) Result {
 	r := newResult(nil)
 	for _, c := range r.Checks {
-		r.set(c.Name, CouldNotTell, "%s", missing)
+		r.set(c.Name, CouldNotTell, "%s", why)
 	}
 	r.conclude()
-	return *r, true
+	return *r
+}
+
+// The bounds on what a stranger can make us compute: certificates that came
+// with the leaf, and bits of an RSA modulus. crypto/x509 checks a signature
+// with a modulus of any size.
+const (
+	maxCertificates = 256
+	maxRSABits      = 16384
+)
+
+// tooCostly says why nothing is computed with untrusted certificates, or "".
+func tooCostly(certs []*x509.Certificate) string {
+	if len(certs) > maxCertificates {
+		return fmt.Sprintf("there are %d certificates to build a chain from, and at most %d are looked at", len(certs), maxCertificates)
+	}
+	for _, c := range certs {
+		if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
+			return fmt.Sprintf("the RSA key of %s has %d bits, and at most %d are computed with", subjectText(c), key.N.BitLen(), maxRSABits)
+		}
+	}
+	return ""
 }
 
 // present leaves out what is no parsed certificate.

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 )
 
@@ -84,6 +85,10 @@ func (e *evidence) describe(end ending) string {
 	case endSilence:
 		return "the server said nothing in time"
 	case endLocal:
+		var header tls.RecordHeaderError
+		if errors.As(e.failure, &header) && string(header.RecordHeader[:]) == "HTTP/" {
+			return "it speaks plain HTTP: there is no TLS on this port"
+		}
 		return "our side gave up: " + escape(e.failure.Error())
 	}
 	return ""

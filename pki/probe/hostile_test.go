@@ -54,7 +54,7 @@ func TestHostile(t *testing.T) {
 		{"one octet at a time", "", func(c net.Conn) { drip(c, "\x16", 50*time.Millisecond) },
 			"couldNotTell", ""},
 		{"plain HTTP", "", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") },
-			"couldNotTell", "does not look like a TLS handshake"},
+			"couldNotTell", "it speaks plain HTTP: there is no TLS on this port"},
 		{"flood of records", "", func(c net.Conn) { drip(c, "\x16\x03\x03\x00\x04\x00\x00\x00\x00", 0) },
 			"couldNotTell", "our side gave up"},
 		{"flood of alerts", "", func(c net.Conn) { drip(c, "\x15\x03\x03\x00\x02\x01\x00", 0) },

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // judge says what became of a connection as far as TLS tells; what an HTTP
@@ -153,11 +154,27 @@ func conclude(r *Report) (Outcome, string) {
 		return Violated, "the server is not trusted: " + r.Server.TrustDetail
 	}
 	for _, outcome := range []Outcome{Violated, CouldNotTell, OK} {
-		for _, v := range r.TLS {
-			if v.Offered != No && v.Outcome == outcome {
-				return outcome, fmt.Sprintf("TLS %s: %s", v.Version, v.Reason)
-			}
+		if reason := reasons(r.TLS, outcome); reason != "" {
+			return outcome, reason
 		}
 	}
 	return CouldNotTell, "no TLS version was offered: " + r.TLS[0].Reason
+}
+
+// reasons gives why versions have the outcome, those with the same reason
+// together, or "" if none has.
+func reasons(versions []Version, outcome Outcome) string {
+	var out []string
+	for i := 0; i < len(versions); i++ {
+		v := versions[i]
+		if v.Offered == No || v.Outcome != outcome {
+			continue
+		}
+		names := v.Version
+		for ; i+1 < len(versions) && versions[i+1].Offered != No && versions[i+1].Outcome == outcome && versions[i+1].Reason == v.Reason; i++ {
+			names += " and " + versions[i+1].Version
+		}
+		out = append(out, fmt.Sprintf("TLS %s: %s", names, v.Reason))
+	}
+	return strings.Join(out, "; ")
 }

@@ -89,6 +89,9 @@ func (c *Constraints) PermitIP(s string) error {
 		}
 		prefix = netip.PrefixFrom(a, a.BitLen())
 	}
+	if prefix.Addr().Is4In6() { // a name of the kind is an IPv4 address of 4 octets
+		return requestErrorf("%q is an IPv4 range written as IPv6; write it as 192.0.2.0/24", s)
+	}
 	if prefix != prefix.Masked() {
 		return requestErrorf("%q has bits set behind its prefix; the range is %s", s, prefix.Masked())
 	}

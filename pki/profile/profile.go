@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 
 	"mutual/pki"
 	"mutual/pki/keys"
@@ -49,8 +51,11 @@ func (t *Template) Certificate() *x509.Certificate {
 // New checks a request. The issuer is the certificate of the CA that will
 // sign, nil for a root. A RequestError says that the request alone is wrong.
 func New(req Request, issuer *x509.Certificate) (*Template, error) {
-	if err := req.check(issuer); err != nil {
+	if err := Check(req, issuer); err != nil {
 		return nil, err
+	}
+	if err := keys.CheckPublic(req.PublicKey); err != nil {
+		return nil, fmt.Errorf("the public key cannot be certified: %w", err)
 	}
 	ski, err := keys.KeyID(req.PublicKey)
 	if err != nil {
@@ -104,14 +109,13 @@ func (t *Template) fillLeaf(req Request) {
 	}
 }
 
-func (req *Request) check(issuer *x509.Certificate) error {
+// Check makes every check of New but that of the public key, so that a request
+// can be refused before there is one.
+func Check(req Request, issuer *x509.Certificate) error {
 	if req.Kind == pki.KindRoot != (issuer == nil) {
 		return errors.New("a root has no issuer, and everything else has one")
 	}
-	if err := keys.CheckPublic(req.PublicKey); err != nil {
-		return fmt.Errorf("the public key cannot be certified: %w", err)
-	}
-	if err := req.Subject.check(); err != nil {
+	if err := req.Subject.Check(); err != nil {
 		return err
 	}
 	if !req.Validity.NotAfter.After(req.Validity.NotBefore) {
@@ -182,8 +186,23 @@ func (req *Request) names(s string) bool {
 // a CRL over https would need the CRL to be fetched.
 func CheckCRLURL(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || !isASCII(s) {
+	if err != nil || u.Scheme != "http" || !plainHost(u.Hostname()) || !plainPort(u.Port()) || u.User != nil || u.Fragment != "" || !isASCII(s) ||
+		strings.ContainsAny(s, " \"<>\\^`{|}") { // none of them stands in a URI (RFC 3986, Section 2)
 		return requestErrorf("%q is no CRL address: it is an absolute http: URL (https would need a CRL to fetch the CRL)", s)
 	}
 	return nil
+}
+
+// plainHost reports whether a CRL can be fetched from the host.
+func plainHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	name, err := pki.ParseDNS(host)
+	return err == nil && !strings.HasPrefix(name, "*")
+}
+
+func plainPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }

@@ -4,8 +4,9 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"mutual/pki"
 )
 
 // Subject is a distinguished name in the attributes that a certificate of
@@ -28,7 +29,9 @@ const (
 
 func (s Subject) isEmpty() bool { return s == Subject{} }
 
-func (s Subject) check() error {
+// Check refuses an attribute that no certificate of ours may carry: a
+// RequestError.
+func (s Subject) Check() error {
 	for _, a := range []struct {
 		name, value string
 		limit       int
@@ -60,7 +63,7 @@ func checkAttribute(name, value string, limit int) error {
 		return requestErrorf("the %s %q begins or ends with a space", name, value)
 	}
 	for _, r := range value {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+		if pki.Invisible(r) {
 			return requestErrorf("the %s %q holds the character %U, which cannot be seen", name, value, r)
 		}
 	}

@@ -217,11 +217,33 @@ func TestUnholdPasses(t *testing.T) {
 	f.revoke("dev-1")
 	o, err := f.Unhold(t.Context(), Selection{Glob: "dev-*"}, false)
 	f.must(err)
-	if len(o.Certificates) != 1 || o.Certificates[0].Serial != kept.Serial || !o.Certificates[0].Changed {
-		t.Errorf("released are %v", o.Certificates)
+	for _, c := range o.Certificates {
+		if c.Changed != (c.Serial == kept.Serial) {
+			t.Errorf("%s is released: %t", c.Name, c.Changed)
+		}
+	}
+	if len(o.Certificates) != 2 {
+		t.Errorf("selected are %v", o.Certificates)
 	}
 	_, err = f.Unhold(t.Context(), Selection{Certificates: []pki.Fingerprint{gone.Fingerprint}}, false)
 	wantError(t, err, ErrNotHeld, "dev-1, serial "+gone.Serial.String()+": revoked, which cannot be undone")
+}
+
+// Where all that is selected is revoked, ending its hold is an error, however
+// it was selected.
+func TestUnholdNothingHeld(t *testing.T) {
+	f := newFixture(t)
+	f.issue("dev-1", "Pixel 8")
+	_, err := f.Revoke(t.Context(), Selection{Label: "Pixel 8"}, pki.KeyCompromise, false)
+	f.must(err)
+	for _, s := range []Selection{{Label: "Pixel 8"}, {Glob: "dev-*"}, {Names: []pki.Name{name("dev-1")}}} {
+		_, err := f.Unhold(t.Context(), s, false)
+		wantError(t, err, ErrNotHeld, "revoked, which cannot be undone")
+	}
+	f.issue("dev-1", "Pixel 9")
+	if _, err := f.Unhold(t.Context(), Selection{Names: []pki.Name{name("dev-1")}}, false); err != nil {
+		t.Errorf("beside a valid one: %v", err)
+	}
 }
 
 // A revoked issuing CA stands in the root's list and issues nothing more.
@@ -239,7 +261,7 @@ func TestRevokeIssuingCA(t *testing.T) {
 	}
 	_, err = f.tryIssue("alice", "")
 	wantError(t, err, ErrRevokedCA, "the issuing CA is revoked")
-	wantError(t, f.CheckIssue(t.Context(), pki.KindClient, name("alice")), ErrRevokedCA, "the issuing CA is revoked")
+	wantError(t, f.CheckIssue(t.Context(), IssueRequest{Kind: pki.KindClient, Name: name("alice")}), ErrRevokedCA, "the issuing CA is revoked")
 }
 
 // A probe's certificate is for a known identity, hidden, and taken by a
@@ -247,7 +269,7 @@ func TestRevokeIssuingCA(t *testing.T) {
 func TestProbesAreHidden(t *testing.T) {
 	f := newFixture(t)
 	probe := func(r *IssueRequest) { r.Kind, r.Window.TTL = pki.KindProbe, lifetime("5m") }
-	wantError(t, f.CheckIssue(t.Context(), pki.KindProbe, name("alice")), ErrNotFound, `"alice" is not in the inventory`)
+	wantError(t, f.CheckIssue(t.Context(), IssueRequest{Kind: pki.KindProbe, Name: name("alice")}), ErrNotFound, `"alice" is not in the inventory`)
 	f.issue("alice", "")
 	f.issue("alice", "", probe)
 	if got := f.list(Filter{}); !slices.Equal(got, []string{"alice", "issuing", "root"}) {
@@ -262,5 +284,5 @@ func TestProbesAreHidden(t *testing.T) {
 	if o := f.revoke("alice"); len(o.Certificates) != 2 {
 		t.Errorf("revoked are %d certificates", len(o.Certificates))
 	}
-	wantError(t, f.CheckIssue(t.Context(), pki.KindProbe, name("alice")), ErrBlocked, "the identity is revoked")
+	wantError(t, f.CheckIssue(t.Context(), IssueRequest{Kind: pki.KindProbe, Name: name("alice")}), ErrBlocked, "the identity is revoked")
 }

@@ -52,7 +52,7 @@ type Backup struct {
 // its name. A key that is not its certificate's, or that the passphrase does
 // not open, is an error. The act is journaled; the epoch stays.
 func (p *PKI) Backup(ctx context.Context, req BackupRequest) (*Backup, error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	var err error

@@ -223,6 +223,20 @@ func (p *PKI) readKey(path string) (crypto.Signer, error) {
 	return pemfile.Key(data, passphrase)
 }
 
+// KeyIsEncrypted reports whether the key of the root or the issuing CA in the
+// PKI's directory needs a passphrase.
+func (p *PKI) KeyIsEncrypted(role pki.Kind) (bool, error) {
+	data, err := pemfile.ReadFile(p.Path(keyFile(role)), pemfile.MaxFile)
+	if err != nil {
+		return false, err
+	}
+	_, err = pemfile.Key(data, nil)
+	if errors.Is(err, pemfile.ErrEncrypted) {
+		return true, nil
+	}
+	return false, err
+}
+
 // encodeKey gives a CA key as PEM, encrypted where there is a passphrase.
 func encodeKey(signer crypto.Signer, passphrase []byte) ([]byte, error) {
 	if len(passphrase) == 0 {

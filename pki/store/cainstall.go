@@ -24,7 +24,7 @@ func isNoRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 // revocation that is known. Its revocations are recorded. What was installed
 // already changes nothing: then Certificate and Taken are nil.
 func (p *PKI) InstallCA(ctx context.Context, cert *x509.Certificate, list []byte) (*CARenewed, error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	done := &CARenewed{Role: pki.KindIssuing}

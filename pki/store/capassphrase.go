@@ -30,7 +30,7 @@ type KeyChanged struct {
 // that leaves some keys with the new passphrase and some with the old one, the
 // same command finishes it: a key that opens with the new one stays.
 func (p *PKI) ChangePassphrase(ctx context.Context, req PassphraseChange) ([]KeyChanged, error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	files, err := keyFiles(p.dir)

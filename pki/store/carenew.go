@@ -42,7 +42,7 @@ type CARenewed struct {
 // nothing. ErrNotInFiles says that the act is recorded and its files are not
 // all written.
 func (p *PKI) RenewCA(ctx context.Context, req CARenewal) (*CARenewed, error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	root, err := p.caFor(ctx, pki.KindRoot, req.RootKey)

@@ -36,7 +36,7 @@ type CARequestMade struct {
 // new key that waits in the PKI for its certificate: for a root that is
 // elsewhere. See InstallCA.
 func (p *PKI) RequestCA(ctx context.Context, req CARequest) (*CARequestMade, error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	if _, err := os.Lstat(req.Out); req.Out != "" && err == nil && !req.Force {

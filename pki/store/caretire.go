@@ -31,7 +31,7 @@ type CARetired struct {
 // older one of the role, or a key identifier, in short or whole. While live
 // leaves depend on it, it is ErrLive unless forced. Its key stays where it is.
 func (p *PKI) RetireCA(ctx context.Context, which string, force bool) (*CARetired, error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	var done *CARetired

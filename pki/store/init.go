@@ -41,7 +41,7 @@ func Init(ctx context.Context, dir string, req InitRequest, opts Options) (*PKI,
 	if err := checkInit(dir, req.RootKeyOut); err != nil {
 		return nil, err
 	}
-	if err := checkPublishDir(req.Settings.Publish); err != nil {
+	if err := checkPublishDir(req.Settings.Publish, dir, nil); err != nil {
 		return nil, err
 	}
 	undo, err := makeParents(dir)
@@ -150,11 +150,12 @@ func (n *initialiser) run(ctx context.Context) error {
 	if err := p.update(ctx, nil, func(t *Tx) error { return n.record(t, rootKey, issuingKey) }); err != nil {
 		return err
 	}
-	if _, err := p.publish(ctx, publishRequest{force: true, private: true}); err != nil {
+	lists, err := p.publish(ctx, publishRequest{force: true, private: true})
+	if err != nil {
 		return err
 	}
 	if n.req.Settings.Publish != "" {
-		if err := p.copyTo(ctx, n.req.Settings.Publish); err != nil {
+		if err := p.copyTo(ctx, n.req.Settings.Publish, lists); err != nil {
 			return err
 		}
 	}

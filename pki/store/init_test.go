@@ -128,7 +128,7 @@ func TestIssuerExpired(t *testing.T) {
 	f := newFixture(t)
 	f.now = start().AddDate(5, 0, 1)
 	const expired = "the issuing CA has expired: CN=Acme TEST Issuing CA "
-	wantError(t, f.CheckIssue(t.Context(), pki.KindClient, name("alice")), nil, expired)
+	wantError(t, f.CheckIssue(t.Context(), IssueRequest{Kind: pki.KindClient, Name: name("alice")}), nil, expired)
 	_, err := f.tryIssue("alice", "")
 	wantError(t, err, nil, expired)
 	_, err = f.Refresh(t.Context(), RefreshRequest{})
@@ -140,7 +140,7 @@ func TestNamesDifferInCase(t *testing.T) {
 	f.issue("straße", "")
 	for _, other := range []string{"Straße", "STRASSE", "strasse"} {
 		_, err := f.tryIssue(other, "")
-		wantError(t, err, ErrNameTaken, `a name that differs only in case is taken: "straße" beside "`+other+`"`)
+		wantError(t, err, ErrNameTaken, `the name is taken in another spelling: "straße" beside "`+other+`"`)
 	}
 	f.issue("strase", "")
 	f.issue("straße", "")

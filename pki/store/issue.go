@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"fmt"
 
 	"mutual/pki"
 	"mutual/pki/authority"
@@ -32,27 +33,39 @@ type Issued struct {
 	Clipped     string // what cut the lifetime short, empty when nothing did
 }
 
-// CheckIssue makes every check of Issue that needs neither the key of the new
-// certificate nor a place in the inventory, so that nothing is created for a
-// request that will be refused: the name, its state, and the issuing CA.
-func (p *PKI) CheckIssue(ctx context.Context, kind pki.Kind, name pki.Name) error {
-	if _, err := p.issuingInForce(ctx); err != nil {
-		return err
-	}
-	id, err := p.identityNamed(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		if kind == pki.KindProbe {
-			return err
-		}
-		return nil
-	}
+// CheckIssue makes every check of Issue but that of the public key, so that
+// no key is made for a request that will be refused.
+func (p *PKI) CheckIssue(ctx context.Context, req IssueRequest) error {
+	ca, asked, err := p.asked(ctx, req)
 	if err != nil {
 		return err
 	}
-	if id.Blocked {
-		return blocked(name)
+	if err := profile.Check(asked, ca.Certificate()); err != nil {
+		return err
 	}
-	return nil
+	if err := p.checkClock(ctx); err != nil {
+		return err
+	}
+	_, err = mayHave(ctx, p.db, req.Name)
+	if errors.Is(err, ErrNotFound) && req.Kind != pki.KindProbe {
+		return nil
+	}
+	return err
+}
+
+// asked turns a request into what the profile checks, with the CA that will
+// sign it.
+func (p *PKI) asked(ctx context.Context, req IssueRequest) (*authority.CA, profile.Request, error) {
+	ca, err := p.issuingInForce(ctx)
+	if err != nil {
+		return nil, profile.Request{}, err
+	}
+	settings, err := p.Settings(ctx)
+	if err != nil {
+		return nil, profile.Request{}, err
+	}
+	asked, err := req.profile(settings, ca.Certificate(), p)
+	return ca, asked, err
 }
 
 // Issue signs a certificate and remembers it: it is durable when Issue
@@ -72,15 +85,7 @@ func (p *PKI) Issue(ctx context.Context, req IssueRequest) (*Issued, error) {
 
 // issue is Issue, and in the same transaction also.
 func (p *PKI) issue(ctx context.Context, req IssueRequest, also func(*Tx, *Issued) error) (*Issued, error) {
-	ca, err := p.issuingInForce(ctx)
-	if err != nil {
-		return nil, err
-	}
-	settings, err := p.Settings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	asked, err := req.profile(settings, ca.Certificate(), p)
+	ca, asked, err := p.asked(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +126,9 @@ func (req IssueRequest) profile(settings Settings, issuer *x509.Certificate, p *
 		window.TTL = settings.TTL
 	}
 	validity, err := window.Resolve(req.Kind, issuer, p.now())
+	if err != nil && req.Window.TTL.IsZero() && req.Window.NotAfter.IsZero() { // nobody asked for it
+		return profile.Request{}, fmt.Errorf("with the default lifetime of the PKI, %s: %v", settings.TTL, err)
+	}
 	if err != nil {
 		return profile.Request{}, err
 	}

@@ -30,6 +30,10 @@ type Options struct {
 	// Waiting is told, once, what an act has been waiting for longer than a
 	// second. It may be nil.
 	Waiting func(what string)
+	// AllowRolledBack opens a PKI for looking although its database is older
+	// than a list that is out: PKI.RolledBack then gives the ErrRolledBack, and
+	// every act is refused with it.
+	AllowRolledBack bool
 }
 
 // PKI is an open PKI. Its methods may be called by several goroutines.
@@ -38,11 +42,13 @@ type PKI struct {
 	db   *sql.DB
 	opts Options
 	cas  caCache
+
+	rolledBack error // nil: the database is as new as what is published
 }
 
 // Open opens the PKI in a directory. It refuses one that others can read, one
-// whose database is damaged, of a newer version, or older than the CRL beside
-// it.
+// whose database is damaged, of a newer version, or older than a CRL of its own
+// that is out, beside it or where servers read.
 func Open(ctx context.Context, dir string, opts Options) (*PKI, error) {
 	path := filepath.Join(dir, dbFile)
 	if _, err := os.Stat(path); err != nil {
@@ -90,7 +96,12 @@ func (p *PKI) check(ctx context.Context) error {
 	if err := p.checkVersion(ctx); err != nil {
 		return err
 	}
-	return p.checkPublished(ctx)
+	err := p.checkPublished(ctx)
+	if p.opts.AllowRolledBack && errors.Is(err, ErrRolledBack) {
+		p.rolledBack = err
+		return nil
+	}
+	return err
 }
 
 func (p *PKI) checkVersion(ctx context.Context) error {
@@ -105,6 +116,19 @@ func (p *PKI) checkVersion(ctx context.Context) error {
 		return fmt.Errorf("reading the database: %w: it has no schema of ours (version %d)", ErrDamaged, version)
 	}
 	return nil
+}
+
+// RolledBack gives, for a PKI that was opened with AllowRolledBack, the
+// ErrRolledBack that says which list is newer than the database, or nil.
+func (p *PKI) RolledBack() error { return p.rolledBack }
+
+// checkMayWrite refuses to write into a PKI of another user, or into one whose
+// database is older than what is published.
+func (p *PKI) checkMayWrite() error {
+	if p.rolledBack != nil {
+		return p.rolledBack
+	}
+	return checkOwner(p.dir)
 }
 
 // Close closes the database.

@@ -26,17 +26,21 @@ type Published struct {
 	NextUpdate time.Time
 	Entries    int
 	Files      []string // where it lies: DER, PEM
+	Incomplete []string // directories whose files do not hold it: the PKI's, the one that servers read
+	AtHand     bool     // its bytes are known: writing its files needs no key
 	Made       bool     // by this act
 	Overdue    bool     // it lacks what has been revoked or released since
 	InPlace    bool     // its files are there, and so is its copy where it is published
 	Skipped    error    // why no new one could be made; nil: made, or none is due
 
-	ca     int64
-	base   string // how the names of its files begin
-	alone  bool   // its role never had another key
-	epoch  int64
-	sha256 []byte
-	der    []byte // as it was signed; empty where only the file has it
+	ca      int64
+	base    string   // how the names of its files begin
+	alone   bool     // its role never had another key
+	subject []byte   // of the CA, as its lists name it
+	dirs    []string // that should hold it, the PKI's first
+	epoch   int64
+	sha256  []byte
+	der     []byte // as it was signed; empty where only the file has it
 }
 
 // Due gives the times from which a list should be replaced, and from which its
@@ -144,10 +148,10 @@ func (p *PKI) Upkeep(ctx context.Context) ([]Published, error) {
 // made is an *OverdueError.
 func (p *PKI) publishAct(ctx context.Context, o *Outcome) error {
 	lists, err := p.publish(ctx, publishRequest{})
+	o.CRLs = lists // also where they were made and are not where servers read
 	if err != nil {
 		return &OverdueError{Err: err}
 	}
-	o.CRLs = lists
 	for _, l := range lists {
 		if l.Overdue && slices.Contains(o.issuers, l.ca) {
 			return &OverdueError{Err: l.Skipped}
@@ -198,11 +202,11 @@ func (p *PKI) publish(ctx context.Context, req publishRequest) ([]Published, err
 	if err != nil || settings.Publish == "" || req.private {
 		return lists, err
 	}
-	return lists, p.copyTo(ctx, settings.Publish)
+	return lists, p.copyTo(ctx, settings.Publish, lists)
 }
 
 func (p *PKI) queueToPublish(ctx context.Context) (release func(), err error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	return p.queue(ctx, publishLock, "another process that publishes the CRL")
@@ -218,9 +222,7 @@ func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, e
 	signers := make([]*authority.CA, len(lists))
 	for i := range lists { // all keys first: nothing is made where another list must be and cannot
 		l := &lists[i]
-		if l.der == nil {
-			l.der = p.readList(l)
-		}
+		l.der = l.bytes()
 		switch {
 		case l.over(p.now()):
 			l.Skipped = authority.ErrIssuerExpired
@@ -247,7 +249,7 @@ func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, e
 			}
 		}
 	}
-	return lists, p.writeLists(lists)
+	return lists, p.writeLists(ctx, lists)
 }
 
 // listSigner gives a CA that can sign a list now.
@@ -306,7 +308,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	}
 	sum := sha256.Sum256(made.DER)
 	l.Number, l.ThisUpdate, l.NextUpdate, l.Entries = made.Number, made.ThisUpdate, made.NextUpdate, made.Entries
-	l.Made, l.InPlace, l.Overdue, l.Skipped = true, true, false, nil
+	l.Made, l.InPlace, l.AtHand, l.Overdue, l.Incomplete, l.Skipped = true, true, true, false, nil, nil
 	l.epoch, l.sha256, l.der = epoch, sum[:], made.DER
 	return nil
 }

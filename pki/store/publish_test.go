@@ -321,7 +321,7 @@ func TestPublishDirectory(t *testing.T) {
 	req := request()
 	req.Settings.Publish = filepath.Join(blocked, "x")
 	_, err := Init(t.Context(), filepath.Join(dir, "pki"), req, (&fixture{now: start()}).options())
-	wantError(t, err, nil, "publishing: ")
+	wantError(t, err, nil, "publishing in "+req.Settings.Publish+": "+blocked+" is no directory")
 	if got := files(t, dir); len(got) != 2 {
 		t.Errorf("there are %v", got)
 	}
@@ -329,7 +329,7 @@ func TestPublishDirectory(t *testing.T) {
 	head, err := f.Head(t.Context())
 	f.must(err)
 	_, _, err = f.Set(t.Context(), "publish", blocked)
-	wantError(t, err, nil, "publishing: "+blocked+" is no directory")
+	wantError(t, err, nil, "publishing in "+blocked+": "+blocked+" is no directory")
 	if after, _ := f.Head(t.Context()); after != head {
 		t.Error("the journal has grown")
 	}

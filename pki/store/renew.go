@@ -31,7 +31,7 @@ const renewQueue = "renew.lock"
 // next one in: two that replaced the same files would not know what the other
 // has left.
 func (p *PKI) QueueRenewal(ctx context.Context) (release func(), err error) {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return nil, err
 	}
 	return p.queue(ctx, renewQueue, "another renewal")

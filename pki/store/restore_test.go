@@ -324,7 +324,9 @@ func TestNewerListIsKept(t *testing.T) {
 			switch form {
 			case "crl/..": // a directory that servers read
 				dir := t.TempDir()
-				f.must(f.copyTo(t.Context(), dir))
+				lists, err := f.CRLs(t.Context())
+				f.must(err)
+				f.must(f.copyTo(t.Context(), dir, lists))
 				compare = []string{dir, f.Path("crl/issuing.crl")}
 			case "published": // found by itself
 				compare = nil

@@ -78,17 +78,15 @@ func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun
 
 // Unhold ends holds: those certificates are valid again, and identities that
 // were held may be issued to. A certificate or an identity that is revoked and
-// not held is ErrNotHeld where it was selected itself, and else stays so.
+// not held is ErrNotHeld where it was selected itself or where all that was
+// selected is so, and else stays so.
 func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, error) {
 	return p.act(ctx, "unhold", s, dryRun, func(t *Tx, o *Outcome, certs []Certificate, ids []Identity) error {
 		for _, c := range certs {
-			held := c.Revocation != nil && c.Revocation.Reason == pki.CertificateHold
-			switch {
-			case c.Revocation == nil, held:
-				o.Certificates = append(o.Certificates, Changed{c, held})
-			case slices.Contains(s.Certificates, c.Fingerprint):
-				return fmt.Errorf("%s, serial %s: %w", subjectOf(c.Name, c.Kind), c.Serial, ErrNotHeld)
+			if c.stays() && slices.Contains(s.Certificates, c.Fingerprint) {
+				return c.errStays()
 			}
+			o.Certificates = append(o.Certificates, Changed{c, c.Revocation != nil && !c.stays()})
 		}
 		for _, id := range ids {
 			switch {
@@ -97,6 +95,9 @@ func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, e
 			case id.Blocked && slices.Contains(s.Names, id.Name):
 				return fmt.Errorf("%q: %w", id.Name, ErrNotHeld)
 			}
+		}
+		if len(certs) > 0 && len(o.Allowed) == 0 && !slices.ContainsFunc(certs, func(c Certificate) bool { return !c.stays() }) {
+			return certs[0].errStays()
 		}
 		return nil
 	}, func(t *Tx, o *Outcome, _ int64) error {
@@ -114,6 +115,15 @@ func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, e
 		}
 		return t.allow(o.Allowed)
 	})
+}
+
+// stays reports whether a certificate is revoked for good.
+func (c Certificate) stays() bool {
+	return c.Revocation != nil && c.Revocation.Reason != pki.CertificateHold
+}
+
+func (c Certificate) errStays() error {
+	return fmt.Errorf("%s, serial %s: %w", subjectOf(c.Name, c.Kind), c.Serial, ErrNotHeld)
 }
 
 // Allow lets certificates be issued again for identities that were revoked.

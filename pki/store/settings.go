@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -137,14 +138,23 @@ func CheckSetting(name, value string) error {
 // tryPublish fills the directory that servers will read before anything relies
 // on it. No list is made until release is called.
 func (p *PKI) tryPublish(ctx context.Context, dir string) (release func(), err error) {
-	if err := checkPublishDir(dir); err != nil {
+	rows, err := caRows(ctx, p.db)
+	if err != nil {
+		return nil, err
+	}
+	var cas []*x509.Certificate
+	for _, r := range rows {
+		cas = append(cas, r.cert)
+	}
+	if err := checkPublishDir(dir, p.dir, cas); err != nil {
 		return nil, err
 	}
 	if release, err = p.queueToPublish(ctx); err != nil {
 		return nil, err
 	}
-	if _, err = p.makeLists(ctx, publishRequest{}); err == nil {
-		err = p.copyTo(ctx, dir)
+	lists, err := p.makeLists(ctx, publishRequest{})
+	if err == nil {
+		err = p.copyTo(ctx, dir, lists)
 	}
 	if err != nil {
 		release()

@@ -22,6 +22,9 @@ func checkMode(path string, want fs.FileMode) error {
 	return nil
 }
 
+// keepsOthersOut reports whether only owner and group may enter a directory.
+func keepsOthersOut(dir fs.FileInfo) bool { return dir.Mode().Perm()&0o001 == 0 }
+
 // checkOwner refuses to write into a PKI of another user: what root would
 // create there its owner could not read any more.
 func checkOwner(path string) error {

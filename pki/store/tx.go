@@ -30,7 +30,7 @@ type Tx struct {
 // returns nil and otherwise rolled back. signer signs the journal's head and
 // may be nil.
 func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) error) error {
-	if err := checkOwner(p.dir); err != nil {
+	if err := p.checkMayWrite(); err != nil {
 		return err
 	}
 	release, err := p.queue(ctx, lockFile, "the other writers of the PKI")
@@ -148,16 +148,24 @@ func (t *Tx) forgetProbes(coming pki.Kind) error {
 
 // identity gives the row of a name that may be issued to, and creates it.
 func (t *Tx) identity(name pki.Name) (int64, error) {
-	var id int64
+	id, err := mayHave(t.ctx, t.tx, name)
+	if !errors.Is(err, ErrNotFound) {
+		return id, err
+	}
+	err = t.tx.QueryRowContext(t.ctx, `INSERT INTO identity (name, folded, created) VALUES ($1, $2, $3) RETURNING id`,
+		name.String(), name.Folded(), t.now.Unix()).Scan(&id)
+	return id, wrap("recording the identity", err)
+}
+
+// mayHave gives the row of an identity if certificates may be issued for it:
+// it is not blocked, and no other has its name in another spelling.
+func mayHave(ctx context.Context, q querier, name pki.Name) (id int64, err error) {
 	var known string
-	var blockedAt, reason sql.NullInt64
-	err := t.tx.QueryRowContext(t.ctx, `SELECT id, name, blocked, block_reason FROM identity WHERE folded = $1`, name.Folded()).
-		Scan(&id, &known, &blockedAt, &reason)
+	var blockedAt sql.NullInt64
+	err = q.QueryRowContext(ctx, `SELECT id, name, blocked FROM identity WHERE folded = $1`, name.Folded()).Scan(&id, &known, &blockedAt)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		err = t.tx.QueryRowContext(t.ctx, `INSERT INTO identity (name, folded, created) VALUES ($1, $2, $3) RETURNING id`,
-			name.String(), name.Folded(), t.now.Unix()).Scan(&id)
-		return id, wrap("recording the identity", err)
+		return 0, notFound(name.String())
 	case err != nil:
 		return 0, wrap("looking the identity up", err)
 	case known != name.String():
