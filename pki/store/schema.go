@@ -50,6 +50,8 @@ CREATE INDEX certificate_identity ON certificate (identity, not_after);
 CREATE INDEX certificate_not_after ON certificate (not_after, id);
 CREATE INDEX certificate_serial ON certificate (serial);
 CREATE INDEX certificate_sha1 ON certificate (sha1);
+CREATE INDEX certificate_subject_ca ON certificate (subject_ca) WHERE subject_ca IS NOT NULL;
+CREATE INDEX certificate_replaced_by ON certificate (replaced_by) WHERE replaced_by IS NOT NULL;
 CREATE INDEX certificate_label ON certificate (label);
 CREATE TABLE revocation (
 	certificate INTEGER PRIMARY KEY REFERENCES certificate(id),
@@ -92,5 +94,5 @@ CREATE TABLE setting (
 	name  TEXT PRIMARY KEY,
 	value TEXT NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('epoch', 0), ('clock', 0), ('journal', 0);
+INSERT INTO counters (name, value) VALUES ('epoch', 0), ('clock', 0), ('journal', 0), ('revocations', 0);
 `
