@@ -228,7 +228,7 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 	if err != nil {
 		return nil, err
 	}
-	if issuing.NotAfter.Equal(root.NotAfter) {
+	if req.IssuingTTL.From(issuing.NotBefore.Add(profile.Backdate)).After(issuing.NotAfter) {
 		r.note("the issuing CA's lifetime was clipped to %s by the end of the root", when(issuing.NotAfter))
 	}
 	encrypted := len(req.Passphrase) > 0

@@ -40,15 +40,14 @@ func actor() store.Actor {
 // reading opens the PKI, runs do, and warns of lists that grow old.
 func (r *run) reading(ctx context.Context, do func(*store.PKI) error) error {
 	return r.withPKI(ctx, func(p *store.PKI) error {
-		if err := do(p); err != nil {
-			return err
+		done := do(p)
+		if e, ok := errors.AsType[*exitError](done); done != nil && !(ok && e.err == nil) {
+			return done // it failed; a verdict on stdout is none
 		}
-		lists, err := p.CRLs(ctx)
-		if err != nil {
-			return err
+		if lists, err := p.CRLs(ctx); err == nil { // else the PKI has been read all the same
+			r.warnOfLists(lists)
 		}
-		r.warnOfLists(lists)
-		return nil
+		return done
 	})
 }
 

@@ -119,6 +119,9 @@ func (s *SAN) AddURI(text string) error {
 	if err := checkURI(text); err != nil {
 		return err
 	}
+	if u, err := url.Parse(text); err == nil {
+		text = u.String() // as it will be signed
+	}
 	if slices.Contains(s.uri, text) {
 		return nil
 	}

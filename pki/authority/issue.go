@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"time"
 
 	"mutual/pki"
@@ -148,8 +150,26 @@ func (p *Prepared) check(der []byte) (*x509.Certificate, error) {
 	case pki.NewSerial(cert.SerialNumber) != p.record.Serial,
 		!cert.NotBefore.Equal(p.record.NotBefore), !cert.NotAfter.Equal(p.record.NotAfter),
 		!bytes.Equal(cert.RawIssuer, issuer), cert.IsCA != p.record.Kind.IsCA(),
-		!keys.Equal(cert.PublicKey, p.template.Certificate().PublicKey):
+		!keys.Equal(cert.PublicKey, p.template.Certificate().PublicKey),
+		!sameContent(cert, p.template.Certificate()):
 		return nil, errors.New("what was signed is not what was asked for")
 	}
 	return cert, nil
+}
+
+// sameContent compares what a verifier decides by.
+func sameContent(signed, asked *x509.Certificate) bool {
+	uris := func(c *x509.Certificate) (out []string) {
+		for _, u := range c.URIs {
+			out = append(out, u.String())
+		}
+		return out
+	}
+	sameIPs := slices.EqualFunc(signed.IPAddresses, asked.IPAddresses, net.IP.Equal)
+	return sameIPs && signed.KeyUsage == asked.KeyUsage && slices.Equal(signed.ExtKeyUsage, asked.ExtKeyUsage) &&
+		slices.Equal(signed.DNSNames, asked.DNSNames) && slices.Equal(signed.EmailAddresses, asked.EmailAddresses) &&
+		slices.Equal(uris(signed), uris(asked)) && bytes.Equal(signed.SubjectKeyId, asked.SubjectKeyId) &&
+		slices.Equal(signed.CRLDistributionPoints, asked.CRLDistributionPoints) &&
+		(!asked.IsCA || signed.MaxPathLen == asked.MaxPathLen && signed.MaxPathLenZero == asked.MaxPathLenZero) &&
+		slices.Equal(signed.PermittedDNSDomains, asked.PermittedDNSDomains)
 }

@@ -38,6 +38,9 @@ func Init(ctx context.Context, dir string, req InitRequest, opts Options) (*PKI,
 	if err != nil {
 		return nil, fmt.Errorf("creating the PKI: %w", err)
 	}
+	if place, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = place // what a link leads to is replaced, and not the link
+	}
 	if err := checkInit(dir, req.RootKeyOut); err != nil {
 		return nil, err
 	}
@@ -283,13 +286,12 @@ func (n *initialiser) moveTo(dir string) error {
 }
 
 // replaceEmptyDir renames a directory to a name that is free or an empty
-// directory's. Linux does so in one step; Windows wants the name free.
+// directory's. Whatever is not empty stays, and is fs.ErrExist.
 func replaceEmptyDir(from, to string) error {
-	err := os.Rename(from, to)
-	if err == nil {
-		return nil
-	}
-	if bad := os.Remove(to); bad != nil { // fails for whatever is not empty
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if entries, readErr := os.ReadDir(to); readErr == nil && len(entries) == 0 {
+			return err // as for a place where a file system is mounted
+		}
 		return fs.ErrExist
 	}
 	return os.Rename(from, to)

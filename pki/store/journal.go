@@ -260,7 +260,11 @@ func checkJournalEnd(ctx context.Context, q querier, last int64) error {
 			return &ChainError{last, fmt.Sprintf("it ends here, but %s was recorded at line %d", of.what, number)}
 		}
 	}
-	return nil
+	missing, err := missingRevocations(ctx, q)
+	if err == nil && missing != 0 {
+		return &ChainError{last, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
+	}
+	return err
 }
 
 var _ authority.Ledger = (*Tx)(nil)

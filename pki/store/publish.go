@@ -13,6 +13,7 @@ import (
 	"mutual/pki"
 	"mutual/pki/authority"
 	"mutual/pki/crl"
+	"mutual/pki/profile"
 )
 
 // Published is the newest CRL of a CA.
@@ -46,8 +47,9 @@ type Published struct {
 // Due gives the times from which a list should be replaced, and from which its
 // being as old is worth a warning: half and two thirds of its life.
 func (l *Published) Due() (refresh, warn time.Time) {
-	life := l.NextUpdate.Sub(l.ThisUpdate)
-	return l.ThisUpdate.Add(life / 2), l.ThisUpdate.Add(life * 2 / 3)
+	born := l.ThisUpdate.Add(profile.Backdate) // which thisUpdate is before the list was made, at most
+	life := max(0, l.NextUpdate.Sub(born))
+	return born.Add(life / 2), born.Add(life * 2 / 3)
 }
 
 // CA names the CA of the list.
@@ -288,7 +290,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	if l.Issuer == pki.KindRoot {
 		lifetime = settings.RootCRLTTL
 	}
-	revoked, epoch, err := p.revokedBy(ctx, l.ca)
+	revoked, err := p.revokedBy(ctx, l.ca)
 	if err != nil {
 		return err
 	}
@@ -299,45 +301,87 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	if req.acceptClock && last.ThisUpdate.After(p.now()) {
 		last.ThisUpdate = time.Time{}
 	}
-	made, err := ca.IssueCRL(revoked, last, lifetime, p.now())
+	made, err := ca.IssueCRL(revoked.entries, last, lifetime, p.now())
 	if err != nil {
 		return err
 	}
-	if err := p.recordList(ctx, l, ca, made, epoch, req); err != nil {
+	if err := p.recordList(ctx, l, ca, made, revoked, req); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(made.DER)
 	l.Number, l.ThisUpdate, l.NextUpdate, l.Entries = made.Number, made.ThisUpdate, made.NextUpdate, made.Entries
 	l.Made, l.InPlace, l.AtHand, l.Overdue, l.Incomplete, l.Skipped = true, true, true, false, nil, nil
-	l.epoch, l.sha256, l.der = epoch, sum[:], made.DER
+	l.epoch, l.sha256, l.der = revoked.epoch, sum[:], made.DER
 	return nil
 }
 
 // revokedBy reads, in one snapshot, what a CA has revoked and the epoch up to
 // which that is so.
-func (p *PKI) revokedBy(ctx context.Context, issuer int64) (out []authority.Revoked, epoch int64, err error) {
+func (p *PKI) revokedBy(ctx context.Context, issuer int64) (revoked, error) {
+	var out revoked
 	tx, err := p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return nil, 0, wrap("reading the revocations", err)
+		return out, wrap("reading the revocations", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	if err := tx.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'epoch'`).Scan(&epoch); err != nil {
-		return nil, 0, wrap("reading the epoch", err)
+	if err := tx.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'epoch'`).Scan(&out.epoch); err != nil {
+		return out, wrap("reading the epoch", err)
 	}
 	err = p.each(ctx, tx, "r.reason IS NOT NULL AND c.issuer = $1", []any{issuer}, func(c Certificate) error {
-		out = append(out, authority.Revoked{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation})
+		out.entries = append(out.entries, authority.Revoked{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation})
+		if c.Revocation.ListedFrom.IsZero() {
+			out.fresh = append(out.fresh, c.id)
+		}
 		return nil
 	})
 	if err != nil {
-		return nil, 0, err
+		return out, err
 	}
-	carried, err := carriedBy(ctx, tx, issuer, out)
-	return append(out, carried...), epoch, err
+	if err := checkRevocations(ctx, tx, issuer, len(out.entries)); err != nil {
+		return out, err
+	}
+	carried, err := carriedBy(ctx, tx, issuer, out.entries)
+	out.entries = append(out.entries, carried...)
+	return out, err
+}
+
+// revoked is what a CA lists at an epoch; fresh are the certificates that no
+// list has carried yet.
+type revoked struct {
+	entries []authority.Revoked
+	fresh   []int64
+	epoch   int64
+}
+
+// checkRevocations refuses a database that has lost revocations: the list
+// would let those certificates in again.
+func checkRevocations(ctx context.Context, q querier, issuer int64, read int) error {
+	missing, err := missingRevocations(ctx, q)
+	if err != nil {
+		return err
+	}
+	var ofIssuer int
+	if err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
+		WHERE c.issuer = $1`, issuer).Scan(&ofIssuer); err != nil {
+		return wrap("counting the revocations", err)
+	}
+	if missing += ofIssuer - read; missing != 0 {
+		return fmt.Errorf("%w: %d revocations that were recorded are not in it", ErrDamaged, missing)
+	}
+	return nil
+}
+
+// missingRevocations counts the revocations that were recorded and are gone. A
+// database from before they were counted cannot tell.
+func missingRevocations(ctx context.Context, q querier) (int, error) {
+	var missing int
+	err := q.QueryRowContext(ctx, `SELECT COALESCE((SELECT value FROM counters WHERE name = 'revocations') - (SELECT COUNT(*) FROM revocation), 0)`).Scan(&missing)
+	return missing, wrap("counting the revocations", err)
 }
 
 // recordList stores a signed list and fixes the dates of the entries that it
 // carries for the first time.
-func (p *PKI) recordList(ctx context.Context, l *Published, by *authority.CA, made *authority.CRL, epoch int64, req publishRequest) error {
+func (p *PKI) recordList(ctx context.Context, l *Published, by *authority.CA, made *authority.CRL, revoked revoked, req publishRequest) error {
 	list, err := crl.Parse(made.DER)
 	if err != nil {
 		return err
@@ -366,25 +410,29 @@ func (p *PKI) recordList(ctx context.Context, l *Published, by *authority.CA, ma
 		if err := t.exec("recording the CRL", `INSERT INTO crl
 			(issuer, number, this_update, next_update, entries, epoch, journal, signature, sha256, der)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			l.ca, made.Number.Int64(), made.ThisUpdate.Unix(), made.NextUpdate.Unix(), made.Entries, epoch, number,
+			l.ca, made.Number.Int64(), made.ThisUpdate.Unix(), made.NextUpdate.Unix(), made.Entries, revoked.epoch, number,
 			list.Signature(), sum[:], der); err != nil {
 			return err
 		}
-		return t.fixDates(l.ca, epoch, made.ThisUpdate)
+		return t.fixDates(revoked.fresh, made.ThisUpdate)
 	})
 }
 
 // fixDates gives the entries that were listed for the first time the date that
 // they have in the list, for good.
-func (t *Tx) fixDates(issuer, epoch int64, thisUpdate time.Time) error {
-	fresh, err := t.pki.all(t.ctx, t.tx, "r.listed_from IS NULL AND r.epoch <= $1 AND c.issuer = $2", epoch, issuer)
-	if err != nil {
-		return err
-	}
-	for _, c := range fresh {
-		c.Revocation.ListedFrom = c.Revocation.ListDate(thisUpdate)
-		if err := t.putRevocation(c); err != nil {
+func (t *Tx) fixDates(fresh []int64, thisUpdate time.Time) error {
+	for _, id := range fresh {
+		// Since the list was made the hold may have become a revocation, which
+		// keeps the date, or have ended.
+		found, err := t.pki.all(t.ctx, t.tx, "r.listed_from IS NULL AND r.reason IS NOT NULL AND c.id = $1", id)
+		if err != nil {
 			return err
+		}
+		for _, c := range found {
+			c.Revocation.ListedFrom = c.Revocation.ListDate(thisUpdate)
+			if err := t.putRevocation(c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -13,6 +14,9 @@ const patience = time.Second
 // queue waits for an advisory lock and returns what releases it. It is for
 // fairness and to do work once: nothing relies on it to be unique.
 func (p *PKI) queue(ctx context.Context, name, what string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(p.Path(name)), 0o755); err != nil { // crl/ can be made again
+		return nil, fmt.Errorf("opening the lock: %w", err)
+	}
 	f, err := os.OpenFile(p.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock: %w", err)

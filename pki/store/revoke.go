@@ -52,6 +52,9 @@ func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun
 			o.Certificates = append(o.Certificates, Changed{c, changed})
 		}
 		for _, id := range ids {
+			if err := authority.CheckReason(reason, pki.KindClient); err != nil { // nothing issued to a name is a CA's
+				return err
+			}
 			if !id.Blocked || id.BlockReason == pki.CertificateHold && reason != pki.CertificateHold {
 				o.Blocked = append(o.Blocked, id.Name)
 			}
@@ -67,7 +70,7 @@ func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun
 			}
 		}
 		for _, name := range o.Blocked {
-			if err := t.exec("blocking the identity", `UPDATE identity SET blocked = $1, block_reason = $2 WHERE name = $3`,
+			if err := t.exec("blocking the identity", `UPDATE identity SET blocked = COALESCE(blocked, $1), block_reason = $2 WHERE name = $3`,
 				t.now.Unix(), int64(reason), name.String()); err != nil {
 				return err
 			}
@@ -106,6 +109,7 @@ func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, e
 				if err := t.exec("ending the hold", `DELETE FROM revocation WHERE certificate = $1`, c.id); err != nil {
 					return err
 				}
+				t.revocations--
 			}
 		}
 		for i := range o.Certificates {
@@ -275,9 +279,17 @@ func (t *Tx) putRevocation(c Certificate) error {
 	if !c.Revocation.ListedFrom.IsZero() {
 		listed = c.Revocation.ListedFrom.Unix()
 	}
+	args := []any{c.id, int64(c.Revocation.Reason), c.Revocation.Done.Unix(), listed, c.epoch,
+		revocationDigest(c.Fingerprint[:], *c.Revocation, c.epoch)}
+	updated, err := t.tx.ExecContext(t.ctx, `UPDATE revocation SET reason = $2, done = $3, listed_from = $4, epoch = $5, digest = $6
+		WHERE certificate = $1`, args...)
+	if err != nil {
+		return wrap("recording the revocation", err)
+	}
+	if n, err := updated.RowsAffected(); err != nil || n > 0 {
+		return wrap("recording the revocation", err)
+	}
+	t.revocations++
 	return t.exec("recording the revocation", `INSERT INTO revocation (certificate, reason, done, listed_from, epoch, digest)
-		VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (certificate) DO UPDATE SET reason = $2, done = $3, listed_from = $4, epoch = $5, digest = $6`,
-		c.id, int64(c.Revocation.Reason), c.Revocation.Done.Unix(), listed, c.epoch,
-		revocationDigest(c.Fingerprint[:], *c.Revocation, c.epoch))
+		VALUES ($1, $2, $3, $4, $5, $6)`, args...)
 }

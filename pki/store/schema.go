@@ -11,6 +11,8 @@ func migrations() []string { return []string{schemaRenewal} }
 // schemaRenewal: place is where the files of a certificate lie. replacement is
 // a renewal that is not settled: until due is set the new files may not be in
 // their place; from due on the old certificate is superseded, and the row goes.
+// The first databases of version 1 lack two indexes and the number of
+// revocations.
 const schemaRenewal = `
 CREATE TABLE place (
 	certificate      INTEGER PRIMARY KEY REFERENCES certificate(id),
@@ -30,6 +32,10 @@ CREATE TABLE replacement (
 	due              INTEGER
 );
 CREATE INDEX replacement_new ON replacement (new);
+CREATE INDEX IF NOT EXISTS certificate_subject_ca ON certificate (subject_ca) WHERE subject_ca IS NOT NULL;
+CREATE INDEX IF NOT EXISTS certificate_replaced_by ON certificate (replaced_by) WHERE replaced_by IS NOT NULL;
+INSERT INTO counters (name, value) SELECT 'revocations', (SELECT COUNT(*) FROM revocation)
+	WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'revocations');
 `
 
 // schema is version 1. It is portable SQL: integer times (seconds since 1970, UTC), no rowid.
@@ -78,6 +84,8 @@ CREATE INDEX certificate_identity ON certificate (identity, not_after);
 CREATE INDEX certificate_not_after ON certificate (not_after, id);
 CREATE INDEX certificate_serial ON certificate (serial);
 CREATE INDEX certificate_sha1 ON certificate (sha1);
+CREATE INDEX certificate_subject_ca ON certificate (subject_ca) WHERE subject_ca IS NOT NULL;
+CREATE INDEX certificate_replaced_by ON certificate (replaced_by) WHERE replaced_by IS NOT NULL;
 CREATE INDEX certificate_label ON certificate (label);
 CREATE TABLE revocation (
 	certificate INTEGER PRIMARY KEY REFERENCES certificate(id),
@@ -120,5 +128,5 @@ CREATE TABLE setting (
 	name  TEXT PRIMARY KEY,
 	value TEXT NOT NULL
 );
-INSERT INTO counters (name, value) VALUES ('epoch', 0), ('clock', 0), ('journal', 0);
+INSERT INTO counters (name, value) VALUES ('epoch', 0), ('clock', 0), ('journal', 0), ('revocations', 0);
 `

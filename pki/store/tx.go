@@ -24,6 +24,8 @@ type Tx struct {
 	tx     *sql.Tx
 	now    time.Time
 	signer *authority.CA // the issuing CA, where its key is at hand
+
+	revocations int64 // how many more there are than before
 }
 
 // update queues, and runs do in a transaction that is committed when it
@@ -46,7 +48,10 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 		return wrap("beginning a transaction", err)
 	}
 	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer}
-	if err := do(t); err != nil {
+	if err = do(t); err == nil {
+		err = t.countRevocations()
+	}
+	if err != nil {
 		_ = tx.Rollback() // the first error is the one to report
 		return err
 	}
@@ -66,6 +71,15 @@ func (t *Tx) counter(name string) (int64, error) {
 
 func (t *Tx) setCounter(name string, v int64) error {
 	return t.exec("writing the counter "+name, `UPDATE counters SET value = $1 WHERE name = $2`, v, name)
+}
+
+// countRevocations keeps the number of revocations beside them, so that a lost
+// row is noticed.
+func (t *Tx) countRevocations() error {
+	if t.revocations == 0 {
+		return nil
+	}
+	return t.exec("counting the revocations", `UPDATE counters SET value = value + $1 WHERE name = 'revocations'`, t.revocations)
 }
 
 // tick refuses to sign with a clock behind what was signed before, and
@@ -122,6 +136,9 @@ func (t *Tx) Reserve(r authority.Record) error {
 	if err != nil {
 		return err
 	}
+	if err := t.checkNotRevoked(issuer); err != nil {
+		return err
+	}
 	if err := t.forgetProbes(r.Kind); err != nil {
 		return err
 	}
@@ -130,6 +147,21 @@ func (t *Tx) Reserve(r authority.Record) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		issuer, r.Serial.Octets(), identity, string(r.Kind), r.Label,
 		r.NotBefore.Unix(), r.NotAfter.Unix(), r.Issued.Unix(), r.Backdated)
+}
+
+// checkNotRevoked refuses an issuer that was revoked while its certificate was
+// being prepared.
+func (t *Tx) checkNotRevoked(issuer int64) error {
+	var n int
+	err := t.tx.QueryRowContext(t.ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
+		WHERE c.subject_ca = $1`, issuer).Scan(&n)
+	if err != nil {
+		return wrap("looking for the issuer's revocation", err)
+	}
+	if n > 0 {
+		return ErrRevokedCA
+	}
+	return nil
 }
 
 // probeMemory is how long a probe's certificate stays in the inventory after
