@@ -220,8 +220,8 @@ func TestRenewRefuses(t *testing.T) {
 	_, err = f.Renewable(t.Context(), name("dave"))
 	wantError(t, err, ErrBlocked, "the identity is revoked")
 
-	probe := f.issue("carol2", "")
-	probe = f.issue("carol2", "", func(r *IssueRequest) { r.Kind, r.Window.TTL = pki.KindProbe, lifetime("5m") })
+	f.issue("carol2", "")
+	probe := f.issue("carol2", "", func(r *IssueRequest) { r.Kind, r.Window.TTL = pki.KindProbe, lifetime("5m") })
 	_, err = f.beginRenewal(probe)
 	wantError(t, err, nil, "only a client's or a server's is renewed")
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"mutual/pki"
@@ -57,6 +58,9 @@ func (p *PKI) refuseFound(ctx context.Context, found []foundList, lists []Publis
 		return err
 	}
 	for _, f := range found {
+		if f.isAmong(lists) {
+			continue
+		}
 		known := newest[roleOfList(f.path)]
 		if filepath.Dir(f.path) == p.Path(crlDir) && (known == nil || f.number.Cmp(known) > 0) {
 			return rolledBack(f, known)
@@ -69,6 +73,15 @@ func (p *PKI) refuseFound(ctx context.Context, found []foundList, lists []Publis
 		}
 	}
 	return nil
+}
+
+// isAmong reports whether a file has the number of the list that belongs into
+// it. It saves reading the whole of it for its issuer.
+func (f foundList) isAmong(lists []Published) bool {
+	return slices.ContainsFunc(lists, func(l Published) bool {
+		base := strings.TrimSuffix(filepath.Base(f.path), filepath.Ext(f.path))
+		return l.base == base && l.Number != nil && l.Number.Cmp(f.number) == 0
+	})
 }
 
 func rolledBack(f foundList, known *big.Int) error {
