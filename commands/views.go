@@ -55,8 +55,11 @@ func daysLeft(end, now time.Time) int {
 // state gives the state with its meaning, and why a certificate is out.
 func (v certificateView) state() ui.Span {
 	text := string(v.State)
-	if v.Reason != nil && v.State == store.Revoked {
+	switch {
+	case v.Reason != nil && v.State == store.Revoked:
 		text += " (" + v.Reason.String() + ")"
+	case v.Replaced && v.State == store.Valid:
+		text += " (replaced)"
 	}
 	return stateStyle(v.State, v.DaysLeft).Of(text)
 }
