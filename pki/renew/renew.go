@@ -148,6 +148,9 @@ func (a *act) inPlace() (*Result, error) {
 // the same.
 func (a *act) goOn(pending *store.PendingRenewal, staged *bundle.Swap) (*Result, error) {
 	if bytes.Equal(a.pair.cert.Raw, pending.Certificate.Raw) { // all that lacked was to say so
+		if err := a.adjust(pending); err != nil {
+			return nil, err
+		}
 		return a.finish(&Result{Old: a.old, Issued: &pending.Issued, Files: a.files, Place: a.files, InPlace: true, Atomic: true, Finished: true})
 	}
 	if !bytes.Equal(a.pair.cert.Raw, a.der) || !a.o.TTL.IsZero() || pending.Place != placeOf(a.files) ||
@@ -177,7 +180,16 @@ func (a *act) goOn(pending *store.PendingRenewal, staged *bundle.Swap) (*Result,
 			return nil, err
 		}
 	}
+	if err := a.adjust(pending); err != nil {
+		return nil, err
+	}
 	return a.commit(swap, &Result{Old: a.old, Issued: &pending.Issued, Files: a.files, Place: a.files, InPlace: true, Finished: true})
+}
+
+// adjust makes what was asked for now count, and not what the killed renewal
+// was asked for.
+func (a *act) adjust(pending *store.PendingRenewal) error {
+	return a.PKI.AdjustRenewal(a.ctx, pending.Certificate, a.o.KeepOld, a.o.Grace, !a.o.Forget)
 }
 
 // replace makes the key where one is wanted, issues, and replaces the files.

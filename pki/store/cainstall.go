@@ -24,9 +24,11 @@ func isNoRows(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 // revocation that is known. Its revocations are recorded. What was installed
 // already changes nothing: then Certificate and Taken are nil.
 func (p *PKI) InstallCA(ctx context.Context, cert *x509.Certificate, list []byte) (*CARenewed, error) {
-	if err := p.checkMayWrite(); err != nil {
+	release, err := p.queueForCAs(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	done := &CARenewed{Role: pki.KindIssuing}
 	var key *authority.CA
 	if cert != nil {
@@ -37,7 +39,7 @@ func (p *PKI) InstallCA(ctx context.Context, cert *x509.Certificate, list []byte
 	}
 	changed := false
 	var id int64
-	err := p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
+	err = p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
 		if list != nil {
 			taken, err := t.installList(list)
 			if err != nil {

@@ -118,6 +118,28 @@ func (p *PKI) settleKeys(ctx context.Context, role pki.Kind) error {
 	return p.moveKeys(role, p.Path(byKey(role, ids[0])+".key"), p.Path(byKey(role, ids[1])+".key"))
 }
 
+// settleKeysAlone is settleKeys while no publisher gives keys their names.
+func (p *PKI) settleKeysAlone(ctx context.Context, role pki.Kind) error {
+	release, err := p.queueToPublish(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return p.settleKeys(ctx, role)
+}
+
+// caQueue is where acts on the CAs and their keys queue. Unlike the other
+// queues it is more than fairness: each act begins where the keys of the one
+// before lie under their names.
+const caQueue = "ca.lock"
+
+func (p *PKI) queueForCAs(ctx context.Context) (release func(), err error) {
+	if err := p.checkMayWrite(); err != nil {
+		return nil, err
+	}
+	return p.queue(ctx, caQueue, "another act on the CAs")
+}
+
 func (p *PKI) moveKeys(role pki.Kind, newest, former string) error {
 	place := p.Path(keyFile(role))
 	if _, err := os.Lstat(newest); err != nil {

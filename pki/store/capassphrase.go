@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"mutual/pki"
 	"mutual/pki/internal/durable"
 	"mutual/pki/keys"
 	"mutual/pki/pemfile"
@@ -30,8 +31,20 @@ type KeyChanged struct {
 // that leaves some keys with the new passphrase and some with the old one, the
 // same command finishes it: a key that opens with the new one stays.
 func (p *PKI) ChangePassphrase(ctx context.Context, req PassphraseChange) ([]KeyChanged, error) {
-	if err := p.checkMayWrite(); err != nil {
+	release, err := p.queueForCAs(ctx)
+	if err != nil {
 		return nil, err
+	}
+	defer release()
+	publishing, err := p.queueToPublish(ctx) // which gives keys their names
+	if err != nil {
+		return nil, err
+	}
+	defer publishing()
+	for _, role := range []pki.Kind{pki.KindRoot, pki.KindIssuing} {
+		if err := p.settleKeys(ctx, role); err != nil {
+			return nil, err
+		}
 	}
 	files, err := keyFiles(p.dir)
 	if err != nil {

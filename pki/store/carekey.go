@@ -38,7 +38,7 @@ type newKey struct {
 // newKey makes the key that follows a CA's, of the same kind and encrypted
 // where that one is, and puts it on the disk under a name of its own.
 func (p *PKI) newKey(ctx context.Context, before caRow, how *Rekey) (*newKey, error) {
-	if err := p.settleKeys(ctx, before.role); err != nil {
+	if err := p.settleKeysAlone(ctx, before.role); err != nil {
 		return nil, err
 	}
 	algorithm, err := keys.AlgorithmOf(before.cert.PublicKey)

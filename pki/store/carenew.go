@@ -42,9 +42,11 @@ type CARenewed struct {
 // nothing. ErrNotInFiles says that the act is recorded and its files are not
 // all written.
 func (p *PKI) RenewCA(ctx context.Context, req CARenewal) (*CARenewed, error) {
-	if err := p.checkMayWrite(); err != nil {
+	release, err := p.queueForCAs(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	root, err := p.caFor(ctx, pki.KindRoot, req.RootKey)
 	if err != nil {
 		return nil, err

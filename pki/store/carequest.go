@@ -36,9 +36,11 @@ type CARequestMade struct {
 // new key that waits in the PKI for its certificate: for a root that is
 // elsewhere. See InstallCA.
 func (p *PKI) RequestCA(ctx context.Context, req CARequest) (*CARequestMade, error) {
-	if err := p.checkMayWrite(); err != nil {
+	release, err := p.queueForCAs(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	if _, err := os.Lstat(req.Out); req.Out != "" && err == nil && !req.Force {
 		return nil, fmt.Errorf("writing the request: %s: %w", req.Out, fs.ErrExist)
 	}

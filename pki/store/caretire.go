@@ -31,11 +31,13 @@ type CARetired struct {
 // older one of the role, or a key identifier, in short or whole. While live
 // leaves depend on it, it is ErrLive unless forced. Its key stays where it is.
 func (p *PKI) RetireCA(ctx context.Context, which string, force bool) (*CARetired, error) {
-	if err := p.checkMayWrite(); err != nil {
+	release, err := p.queueForCAs(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	var done *CARetired
-	err := p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
+	err = p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
 		row, err := t.olderCA(which)
 		if err != nil {
 			return err

@@ -49,8 +49,21 @@ type PendingRenewal struct {
 	Place Place
 }
 
+// AdjustRenewal gives a renewal that is open the options of the command that
+// goes on with it.
+func (p *PKI) AdjustRenewal(ctx context.Context, cert *x509.Certificate, keepOld bool, grace time.Duration, remember bool) error {
+	return p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
+		id, err := t.certificateID(cert)
+		if err != nil {
+			return err
+		}
+		value := sql.NullInt64{Int64: int64(grace / time.Second), Valid: !keepOld}
+		return t.exec("recording the renewal", `UPDATE replacement SET remember = $1, grace = $2 WHERE new = $3 AND due IS NULL`, remember, value, id)
+	})
+}
+
 // Pending gives the renewal of a certificate that was begun and not finished,
-// or nil.
+// or nil. One whose certificate was revoked since is none: it is issued anew.
 func (p *PKI) Pending(ctx context.Context, old pki.Fingerprint) (*PendingRenewal, error) {
 	if known, err := p.knowsPlaces(ctx); err != nil || !known {
 		return nil, err
@@ -60,7 +73,7 @@ func (p *PKI) Pending(ctx context.Context, old pki.Fingerprint) (*PendingRenewal
 	var issuer int64
 	err := p.db.QueryRowContext(ctx, `SELECT r.key_file, r.certificate_file, r.combined_file, n.der, n.sha256, n.issuer
 		FROM replacement r JOIN certificate o ON o.id = r.old JOIN certificate n ON n.id = r.new
-		WHERE o.sha256 = $1 AND r.due IS NULL`, old[:]).Scan(&r.Place.Key, &r.Place.Certificate, &r.Place.Combined, &der, &sum, &issuer)
+		WHERE o.sha256 = $1 AND r.due IS NULL AND n.id NOT IN (SELECT certificate FROM revocation)`, old[:]).Scan(&r.Place.Key, &r.Place.Certificate, &r.Place.Combined, &der, &sum, &issuer)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -164,7 +177,8 @@ func (t *Tx) replace(old, successor Certificate, grace sql.NullInt64) (at time.T
 		return at, err
 	}
 	details := map[string]any{"serial": old.Serial, "replacedBy": successor.Serial}
-	if grace.Valid && old.Revocation == nil && t.now.Before(old.NotAfter) {
+	held := old.Revocation != nil && old.Revocation.Reason == pki.CertificateHold // superseding waits for its end
+	if grace.Valid && (old.Revocation == nil || held) && t.now.Before(old.NotAfter) {
 		at = t.now.Truncate(time.Second).Add(time.Duration(grace.Int64) * time.Second)
 		details["superseded"] = at
 		err = t.exec("recording the renewal", `UPDATE replacement SET due = $1 WHERE old = $2`, at.Unix(), old.id)
