@@ -93,6 +93,9 @@ func replaceDatabase(t *testing.T, parts []member, database []byte) []member {
 // An archive that is not as it was written, in any way, is refused with a line
 // that says so, and nothing is left.
 func TestHostileArchives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t)
 	f.issue("alice", "")
 	whole := read(t, f.backup())
@@ -250,6 +253,9 @@ func TestFlippedBits(t *testing.T) {
 }
 
 func TestFlippedBitsEncrypted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t)
 	f.passphrase = []byte("x")
 	path := f.backup(func(r *BackupRequest) { r.Passphrase = func() ([]byte, error) { return f.passphrase, nil } })

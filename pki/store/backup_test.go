@@ -108,6 +108,9 @@ func (f *fixture) content() []string {
 
 // What goes in comes out: every row, and the keys as their files were.
 func TestBackupAndRestore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	secret := []byte("a passphrase")
 	for _, row := range []struct {
 		what      string
@@ -210,6 +213,9 @@ func TestBackupIsJournaled(t *testing.T) {
 
 // Refused before anything is done, or without a trace.
 func TestBackupRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	out := t.TempDir()
 	there, dir := filepath.Join(out, "there"), filepath.Join(out, "dir")
 	write(t, there, []byte("precious"))
@@ -268,6 +274,9 @@ func TestBackupRefuses(t *testing.T) {
 
 // Without a passphrase nothing that was encrypted leaves the PKI.
 func TestBackupNeedsThePassphrase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t, func(r *InitRequest) { r.Passphrase = []byte("right") })
 	f.opts.Passphrase = nil
 	_, err := f.Backup(t.Context(), BackupRequest{Path: filepath.Join(t.TempDir(), "b"), Passphrase: func() ([]byte, error) { return []byte("other"), nil }})

@@ -60,6 +60,9 @@ func keyIDText(t *testing.T, signer crypto.Signer) string {
 // The passphrase is set, changed and removed on every CA key: in use, older,
 // requested, and the root's elsewhere. No key becomes another.
 func TestChangePassphrase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	rootKey := filepath.Join(t.TempDir(), "root.key")
 	f := newFixture(t, func(r *InitRequest) { r.RootKeyOut = rootKey })
 	f.renew(pki.KindIssuing, "5y", rekey, func(r *CARenewal) { r.RootKey = rootKey })
@@ -88,6 +91,9 @@ func TestChangePassphrase(t *testing.T) {
 }
 
 func TestChangePassphraseIsRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t, func(r *InitRequest) { r.Passphrase = []byte("right") })
 	f.reopen()
 	f.passphrase = []byte("wrong")
@@ -99,6 +105,9 @@ func TestChangePassphraseIsRefused(t *testing.T) {
 
 // Killed between two keys, the same change finishes.
 func TestChangePassphraseKilledHalfway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t, func(r *InitRequest) { r.Passphrase = []byte("old") })
 	want := f.keysUnder("old")
 	first := read(t, filepath.Join(f.dir, "root.key"))

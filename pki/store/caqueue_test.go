@@ -45,6 +45,9 @@ func TestRekeysAtOnce(t *testing.T) {
 
 // A change of the passphrase beside a rekey loses no key either.
 func TestPassphraseBesideRekey(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t)
 	p, err := Open(t.Context(), f.dir, f.options())
 	f.must(err)

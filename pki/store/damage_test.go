@@ -211,6 +211,9 @@ func (f *fixture) checkOverdue() {
 }
 
 func TestPassphrase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := newFixture(t, func(r *InitRequest) { r.Passphrase = []byte("correct horse") })
 	for _, key := range []string{"root.key", "issuing.key"} {
 		if !bytes.HasPrefix(read(t, f.Path(key)), []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")) {

@@ -44,6 +44,9 @@ func TestMakeBackupV1(t *testing.T) {
 }
 
 func TestRestoreBackupV1(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	f := &fixture{t: t, now: start().Add(3 * time.Hour), passphrase: []byte(backupV1Passphrase)}
 	r, done := f.restore(backupV1)
 	if done.Manifest.Format != 1 || len(done.Manifest.Keys) != 2 || done.Later.NeedsPerson() {
