@@ -12,12 +12,17 @@ import (
 	"mutual/pki"
 )
 
-// openV1 opens a copy of the PKI of version 1, with another database if one is
-// given.
 func openV1(t *testing.T, database []byte) *fixture {
 	t.Helper()
+	return openOld(t, pkiV1, database)
+}
+
+// openOld opens a copy of a PKI of an older version, with another database if
+// one is given.
+func openOld(t *testing.T, from string, database []byte) *fixture {
+	t.Helper()
 	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "pki"), now: start().Add(2 * time.Hour)}
-	f.must(os.CopyFS(f.dir, os.DirFS(pkiV1)))
+	f.must(os.CopyFS(f.dir, os.DirFS(from)))
 	if database != nil {
 		write(t, filepath.Join(f.dir, dbFile), database)
 	}
