@@ -156,7 +156,7 @@ func (p *PKI) readSerial(ctx context.Context, text string, parse func(string) (p
 	if err != nil {
 		return Reading{}, notFound(text)
 	}
-	return p.reading(ctx, text, "c.serial = $1 ORDER BY c.id", serial.Octets())
+	return p.reading(ctx, text, "c.issuer IN (SELECT id FROM ca) AND c.serial = $1 ORDER BY c.id", serial.Octets())
 }
 
 func (p *PKI) reading(ctx context.Context, text, where string, arg any) (Reading, error) {

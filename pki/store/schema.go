@@ -2,11 +2,11 @@ package store
 
 // schemaVersion is what PRAGMA user_version says of a database that this code
 // wrote.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // migrations are what each version adds to the one before it, from version 2
 // on. A new database gets the schema and then all of them.
-func migrations() []string { return []string{schemaRenewal} }
+func migrations() []string { return []string{schemaRenewal, schemaScale} }
 
 // schemaRenewal: place is where the files of a certificate lie. replacement is
 // a renewal that is not settled: until due is set the new files may not be in
@@ -36,6 +36,57 @@ CREATE INDEX IF NOT EXISTS certificate_subject_ca ON certificate (subject_ca) WH
 CREATE INDEX IF NOT EXISTS certificate_replaced_by ON certificate (replaced_by) WHERE replaced_by IS NOT NULL;
 INSERT INTO counters (name, value) SELECT 'revocations', (SELECT COUNT(*) FROM revocation)
 	WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = 'revocations');
+`
+
+// schemaScale keeps a PKI of a million certificates fast. What each act keeps
+// besides the rows of version 2:
+//
+// certificate.revoked is 1 while the certificate has a row in revocation, so
+// that the partial indexes give what is in force, and what is not, in the order
+// in which it ends. Indexes that a lookup can do without are gone: each costs
+// every issue a page at random.
+//
+// expiry counts the leaves, clients' and servers', by the hour in which they end
+// (not_after / 3600): in force (and of these, replaced ones), held, revoked.
+//
+// released has the serials whose hold has ended since a list carried them: the
+// next list, which is made of the last one, leaves them out. The row goes when
+// that list is recorded.
+const schemaScale = `
+DROP INDEX certificate_serial;
+DROP INDEX certificate_sha1;
+DROP INDEX certificate_label;
+ALTER TABLE certificate ADD COLUMN revoked INTEGER NOT NULL DEFAULT 0;
+UPDATE certificate SET revoked = 1 WHERE id IN (SELECT certificate FROM revocation);
+CREATE INDEX certificate_in_force ON certificate (not_after, id) WHERE revoked = 0;
+CREATE INDEX certificate_revoked ON certificate (not_after, id) WHERE revoked = 1;
+CREATE INDEX certificate_label ON certificate (label, not_after, id) WHERE label <> '';
+CREATE INDEX certificate_kind ON certificate (kind, not_after, id) WHERE kind <> 'client';
+CREATE INDEX certificate_early ON certificate (not_before) WHERE not_before > issued;
+CREATE INDEX identity_blocked ON identity (id) WHERE blocked IS NOT NULL;
+CREATE INDEX revocation_epoch ON revocation (epoch);
+CREATE INDEX revocation_unlisted ON revocation (certificate) WHERE listed_from IS NULL;
+CREATE TABLE released (
+	issuer INTEGER NOT NULL REFERENCES ca(id),
+	serial BLOB    NOT NULL,
+	epoch  INTEGER NOT NULL,
+	PRIMARY KEY (issuer, serial)
+);
+CREATE TABLE expiry (
+	hour     INTEGER PRIMARY KEY,
+	in_force INTEGER NOT NULL,
+	replaced INTEGER NOT NULL,
+	held     INTEGER NOT NULL,
+	revoked  INTEGER NOT NULL
+);
+INSERT INTO expiry (hour, in_force, replaced, held, revoked)
+	SELECT c.not_after / 3600,
+		SUM(CASE WHEN r.reason IS NULL THEN 1 ELSE 0 END),
+		SUM(CASE WHEN r.reason IS NULL AND c.replaced_by IS NOT NULL THEN 1 ELSE 0 END),
+		SUM(CASE WHEN r.reason = 6 THEN 1 ELSE 0 END),
+		SUM(CASE WHEN r.reason <> 6 THEN 1 ELSE 0 END)
+	FROM certificate c LEFT JOIN revocation r ON r.certificate = c.id
+	WHERE c.kind IN ('client', 'server') AND c.sha256 IS NOT NULL GROUP BY c.not_after / 3600;
 `
 
 // schema is version 1. It is portable SQL: integer times (seconds since 1970, UTC), no rowid.
