@@ -67,10 +67,26 @@ func runCAPassphrase(ctx context.Context, r *run, c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		if req.RootKey == "" {
+			if err := r.noteKeysElsewhere(ctx, p); err != nil {
+				return err
+			}
+		}
 		v := &caPassphraseView{}
 		for _, k := range changed {
 			v.Keys = append(v.Keys, caKeyFileView(k))
 		}
 		return r.emit(v)
 	})
+}
+
+// noteKeysElsewhere says whose keys a change of the passphrase did not find.
+func (r *run) noteKeysElsewhere(ctx context.Context, p *store.PKI) error {
+	cas, err := p.CAs(ctx)
+	for _, ca := range cas {
+		if ca.KeyFile == "" && (ca.State == store.CAActive || ca.State == store.CAOlder) {
+			r.note("the key of %s CA %s is not in the PKI and keeps its passphrase: change it with --root-key FILE", ca.Role, ca.Key)
+		}
+	}
+	return err
 }
