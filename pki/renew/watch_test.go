@@ -138,6 +138,37 @@ func TestWatchLooksAtOnceAfterSleep(t *testing.T) {
 	}
 }
 
+// What was issued together is not renewed together, but each within an hour of
+// when it is due, and never before.
+func TestWatchJitters(t *testing.T) {
+	f := newFixture(t)
+	const many = 12
+	for i := range many {
+		f.issue(fmt.Sprintf("alice-%d", i), "30d")
+	}
+	due := f.now.Add(20 * 24 * time.Hour)
+	f.now = due.Add(-2 * time.Minute)
+	w := f.watch(func(_ int, d time.Duration) bool {
+		f.now = f.now.Add(d)
+		return f.now.Before(due.Add(61 * time.Minute))
+	})
+	minutes := map[time.Duration]bool{}
+	renewed := 0
+	w.Each = func(out Outcome) error {
+		after := f.now.Sub(due)
+		if out.Err != nil || after < 0 || after > time.Hour {
+			t.Errorf("%s was renewed %s after it was due: %v", out.Old.Name, after, out.Err)
+		}
+		minutes[after.Truncate(time.Minute)] = true
+		renewed++
+		return nil
+	}
+	f.must(w.Run(t.Context()))
+	if renewed != many || len(minutes) < many/2 {
+		t.Errorf("%d were renewed in %d different minutes", renewed, len(minutes))
+	}
+}
+
 // Who is told to stop while a certificate is renewed does not report that as a
 // failure, and it is not one.
 func TestInterruptedIsNotFailed(t *testing.T) {
