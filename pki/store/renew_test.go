@@ -220,6 +220,15 @@ func TestRenewRefuses(t *testing.T) {
 	_, err = f.beginRenewal(old, func(r *RenewRequest) { r.Force = true })
 	f.must(err)
 
+	// Superseded at once by another process that was faster: it is renewed, too.
+	fast := f.issue("fast", "")
+	f.renewed(fast, func(r *RenewRequest) { r.Grace = 0 })
+	f.upkeep()
+	_, err = f.beginRenewal(fast)
+	wantError(t, err, ErrReplaced, "replaced already")
+	_, err = f.beginRenewal(fast, func(r *RenewRequest) { r.Force = true })
+	wantError(t, err, ErrRevoked, "revoked: it is not renewed")
+
 	bob := f.issue("bob", "")
 	_, err = f.Revoke(t.Context(), Selection{Certificates: []pki.Fingerprint{bob.Fingerprint}}, pki.KeyCompromise, false)
 	f.must(err)
