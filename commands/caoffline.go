@@ -68,6 +68,7 @@ func runCARequest(ctx context.Context, r *run, c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		warnEd25519(r, t)
 		req.Rekey = &store.Rekey{KeyType: t}
 	}
 	return r.withPKI(ctx, func(p *store.PKI) error {

@@ -56,16 +56,22 @@ func (v *caPassphraseView) Text(p *ui.Printer) error {
 
 func runCAPassphrase(ctx context.Context, r *run, c *cli.Context) error {
 	req := store.PassphraseChange{RootKey: c.String("root-key")}
-	switch remove := c.Bool("remove"); {
-	case remove && r.nextPassphrase.given():
+	remove := c.Bool("remove")
+	if remove && r.nextPassphrase.given() {
 		return usagef("--remove and a new passphrase exclude each other")
-	case !remove:
-		req.New = func() ([]byte, error) { return r.readNextPassphrase(ctx) }
 	}
 	return r.withPKI(ctx, func(p *store.PKI) error {
+		if !remove {
+			req.New = func() ([]byte, error) { return r.nextPassphraseOf(ctx, p) }
+		}
 		changed, err := p.ChangePassphrase(ctx, req)
 		if err != nil {
 			return err
+		}
+		if req.RootKey == "" {
+			if err := r.noteKeysElsewhere(ctx, p); err != nil {
+				return err
+			}
 		}
 		v := &caPassphraseView{}
 		for _, k := range changed {
@@ -73,4 +79,31 @@ func runCAPassphrase(ctx context.Context, r *run, c *cli.Context) error {
 		}
 		return r.emit(v)
 	})
+}
+
+// noteKeysElsewhere says whose keys a change of the passphrase did not find.
+func (r *run) noteKeysElsewhere(ctx context.Context, p *store.PKI) error {
+	cas, err := p.CAs(ctx)
+	for _, ca := range cas {
+		if ca.KeyFile == "" && (ca.State == store.CAActive || ca.State == store.CAOlder) {
+			r.note("the key of %s CA %s is not in the PKI and keeps its passphrase: change it with --root-key FILE", ca.Role, ca.Key)
+		}
+	}
+	return err
+}
+
+// nextPassphraseOf is the passphrase that the keys of a PKI shall have. Who is
+// asked for it is asked for the one that they have before, as everywhere.
+func (r *run) nextPassphraseOf(ctx context.Context, p *store.PKI) ([]byte, error) {
+	if r.nextPassphrase.given() {
+		return r.readNextPassphrase(ctx)
+	}
+	cas, err := p.CAs(ctx)
+	if err == nil && slices.ContainsFunc(cas, func(ca store.CAInfo) bool { return ca.Encrypted }) {
+		_, err = r.readPassphrase(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.readNextPassphrase(ctx)
 }

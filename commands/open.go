@@ -199,6 +199,7 @@ func storeRules() []rule {
 		{match: is(store.ErrLive), hint: "renew them first; --force retires it all the same, and they verify no more"},
 		{match: is(store.ErrNewestCA), hint: "give it a successor first: mutual ca renew issuing --rekey (or root)"},
 		{match: is(store.ErrWhichCA), hint: "name one by its key, as mutual ca show lists them"},
+		{match: is(store.ErrNoCA), hint: "name one by its key, as mutual ca show lists them"},
 		{match: is(store.ErrKeyElsewhere), hint: "name its place with --root-key-out FILE"},
 		{match: is(authority.ErrKeyMismatch), hint: "put the right key back from a backup"},
 		{match: is(keys.ErrPassphrase), hint: "nothing was changed: try again with the right passphrase"},

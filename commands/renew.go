@@ -160,7 +160,7 @@ func (r *run) renewWhat(ctx context.Context, c *cli.Context, o renew.Options) er
 		}
 		for _, one := range list {
 			done, err := r.renewOne(ctx, p, one, o)
-			if err != nil && len(list) == 1 {
+			if err != nil && (len(list) == 1 || ctx.Err() != nil && errors.Is(err, ctx.Err())) {
 				return usageIfRequest(err)
 			}
 			ok, err := r.renewed(ctx, c, renew.Outcome{Old: store.Placed{Certificate: one.cert}, Result: done, Err: err})

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -94,7 +95,7 @@ func (r *run) newRestoredView(p *store.PKI, done *store.Restored) *restoredView 
 func newLaterViews(certs []store.LaterCertificate) []laterView {
 	views := []laterView{}
 	for _, c := range certs {
-		views = append(views, laterView{c.Issuer, c.Serial, c.Kind, c.Name.String(), c.Label, c.NotAfter, c.SHA256})
+		views = append(views, laterView{c.Issuer, c.Serial, c.Kind, certificateName(c.Name, c.Kind), c.Label, c.NotAfter, c.SHA256})
 	}
 	return views
 }
@@ -180,7 +181,7 @@ func (v *restoredView) after(p *ui.Printer) {
 			ui.Plain.Of(fmt.Sprintf("  %s, serial %s, until %s: not in the inventory", c.Kind, c.Serial, when(c.NotAfter))))
 	}
 	for _, l := range v.Revoked[:min(most, len(v.Revoked))] {
-		_ = p.Line(l.style().Of("revoked"), ui.Plain.Of("  "), ui.Name.Of(l.Name),
+		_ = p.Line(l.style().Of("revoked"), ui.Plain.Of("  "), ui.Name.Of(cmp.Or(l.Name, "-")),
 			ui.Plain.Of(fmt.Sprintf("  serial %s (%s, %s): %s", l.Serial, l.Reason, when(l.RevocationDate), l.fate())))
 	}
 	for _, b := range v.Blocked[:min(most, len(v.Blocked))] {

@@ -34,17 +34,22 @@ type certificateView struct {
 
 func newCertificateView(c store.Certificate, now time.Time) certificateView {
 	v := certificateView{
-		Name: c.Name.String(), Kind: c.Kind, Serial: c.Serial, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		Name: certificateName(c.Name, c.Kind), Kind: c.Kind, Serial: c.Serial, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		DaysLeft: daysLeft(c.NotAfter, now), State: c.State(now), Label: c.Label, SHA256: c.Fingerprint,
 		Replaced: c.Replaced, Backdated: c.Backdated, NameBlocked: c.NameBlocked,
-	}
-	if c.Name.IsZero() {
-		v.Name = string(c.Kind) + " CA"
 	}
 	if c.Revocation != nil {
 		v.Reason, v.RevocationDate = &c.Revocation.Reason, &c.Revocation.Done
 	}
 	return v
+}
+
+// certificateName is what a certificate is called: a CA has no NAME.
+func certificateName(name pki.Name, kind pki.Kind) string {
+	if name.IsZero() {
+		return string(kind) + " CA"
+	}
+	return name.String()
 }
 
 // daysLeft counts whole days; what has expired has a negative number.

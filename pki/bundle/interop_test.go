@@ -111,6 +111,11 @@ func TestJavaReads(t *testing.T) {
 		out := run(t, dir, keytool, "-printcert", "-file", put(t, dir, "alice.p7b", bundle.Options{Format: bundle.PKCS7}))
 		wantMatches(t, out, `Owner: CN=(alice@example\.com|TEST issuing CA)\n`, 2)
 	})
+	t.Run("der", func(t *testing.T) {
+		dir := t.TempDir()
+		out := run(t, dir, keytool, "-printcert", "-file", put(t, dir, "alice.der", bundle.Options{Format: bundle.DER}))
+		wantMatches(t, out, `Owner: CN=alice@example\.com\n`, 1)
+	})
 }
 
 // readBack decodes a file that a program made of alice.
@@ -140,6 +145,12 @@ func TestNSSReads(t *testing.T) {
 		run(t, dir, pk12util, "-o", written, "-n", name, "-W", "another", "-d", db)
 		readBack(t, written, "another")
 	})
+	t.Run("der", func(t *testing.T) {
+		dir, db := t.TempDir(), "sql:"+t.TempDir()
+		run(t, dir, certutil, "-N", "-d", db, "--empty-password")
+		run(t, dir, certutil, "-A", "-d", db, "-n", name, "-t", ",,", "-i", put(t, dir, "alice.der", bundle.Options{Format: bundle.DER}))
+		wantMatches(t, run(t, dir, certutil, "-L", "-d", db, "-n", name), `Subject: "CN=alice@example\.com"`, 1)
+	})
 }
 
 func TestGnuTLSReads(t *testing.T) {
@@ -153,6 +164,11 @@ func TestGnuTLSReads(t *testing.T) {
 	dir := t.TempDir()
 	out := run(t, dir, certtool, "--p7-info", "--infile", put(t, dir, "alice.p7b", bundle.Options{Format: bundle.PKCS7}))
 	wantMatches(t, out, `BEGIN CERTIFICATE`, 2)
+	der := put(t, dir, "alice.der", bundle.Options{Format: bundle.DER})
+	wantMatches(t, run(t, dir, certtool, "--certificate-info", "--inder", "--infile", der), `Subject: CN=alice@example\.com\n`, 1)
+	pem := put(t, dir, "alice.pem", bundle.Options{Format: bundle.PEM})
+	wantMatches(t, run(t, dir, certtool, "--certificate-info", "--infile", pem), `Subject: CN=(alice@example\.com|TEST issuing CA)\n`, 2)
+	wantMatches(t, run(t, dir, certtool, "--key-info", "--infile", pem), `Public Key ID:`, 1)
 }
 
 // TestProgramsWrite reads what the programs make of a key and certificates in
@@ -203,9 +219,11 @@ func door(t *testing.T) (port string) {
 	return port
 }
 
+// nodeClient shows a PKCS#12 or, without a password, what a PEM file holds.
 const nodeClient = `const [file, password, port] = process.argv.slice(1);
+const data = require("fs").readFileSync(file);
 require("https").get({host: "127.0.0.1", port, rejectUnauthorized: false,
-	pfx: require("fs").readFileSync(file), passphrase: password},
+	...(password ? {pfx: data, passphrase: password} : {key: data, cert: data})},
 	(r) => r.on("data", (d) => process.stdout.write(d)));`
 
 func TestNodeReads(t *testing.T) {
@@ -214,6 +232,9 @@ func TestNodeReads(t *testing.T) {
 	bothSchemes(t, func(t *testing.T, dir, file string) {
 		wantMatches(t, run(t, dir, node, "-e", nodeClient, file, password, port), `^hello alice@example\.com$`, 1)
 	})
+	dir := t.TempDir()
+	pem := put(t, dir, "alice.pem", bundle.Options{Format: bundle.PEM})
+	wantMatches(t, run(t, dir, node, "-e", nodeClient, pem, "", port), `^hello alice@example\.com$`, 1)
 }
 
 const pythonClient = `import ssl, sys, urllib.request
@@ -228,6 +249,34 @@ func TestPythonReads(t *testing.T) {
 	dir := t.TempDir()
 	file := put(t, dir, "alice.pem", bundle.Options{Format: bundle.PEM})
 	wantMatches(t, run(t, dir, python, "-c", pythonClient, file, door(t)), `^hello alice@example\.com$`, 1)
+}
+
+const pythonReader = `import sys
+from cryptography.hazmat.primitives.serialization import pkcs12
+p = pkcs12.load_pkcs12(open(sys.argv[1], "rb").read(), sys.argv[2].encode())
+assert p.key.public_key() == p.cert.certificate.public_key()
+print(p.cert.friendly_name.decode(), p.cert.certificate.subject.rfc4514_string(), len(p.additional_certs))`
+
+// pythonWith gives a Python that has a package: the first of the path or the
+// system's.
+func pythonWith(t *testing.T, module string) string {
+	t.Helper()
+	for _, python := range []string{tools.Need(t, "python3"), "/usr/bin/python3"} {
+		if exec.CommandContext(t.Context(), python, "-c", "import "+module).Run() == nil {
+			return python
+		}
+	}
+	tools.Absent(t, "missing: the package "+module+" of Python")
+	return ""
+}
+
+// TestPythonReadsPKCS12 needs the package cryptography: Python itself reads no
+// PKCS#12.
+func TestPythonReadsPKCS12(t *testing.T) {
+	python := pythonWith(t, "cryptography")
+	bothSchemes(t, func(t *testing.T, dir, file string) {
+		wantMatches(t, run(t, dir, python, "-c", pythonReader, file, password), `^alice@example\.com CN=alice@example\.com 1\n$`, 1)
+	})
 }
 
 // TestKubectlReads needs no cluster. kubectl is not in Debian, so its absence

@@ -57,6 +57,11 @@ type Outcome struct {
 	Err    error
 }
 
+// interrupted reports whether nothing came of it because the context ended.
+func (o Outcome) interrupted(ctx context.Context) bool {
+	return ctx.Err() != nil && errors.Is(o.Err, ctx.Err())
+}
+
 // Due gives the certificates that are due among those whose files the PKI
 // knows, and when the next one will be (zero: none). Those of a killed renewal
 // are due at once. Who is revoked, held or blocked is not renewed, nor whose key
@@ -101,6 +106,9 @@ func (r *Renewer) All(ctx context.Context, rule Rule, o Options, each func(Outco
 			return count, next, err
 		}
 		out, counts := r.one(ctx, p, o)
+		if out.interrupted(ctx) {
+			return count, next, out.Err
+		}
 		if !counts {
 			continue
 		}

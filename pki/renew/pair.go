@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"mutual/pki"
 	"mutual/pki/bundle"
 	"mutual/pki/keys"
 	"mutual/pki/pemfile"
@@ -74,7 +75,7 @@ func moved(err error) error {
 func (a *act) checkPair() error {
 	p := a.pair
 	if !bytes.Equal(p.cert.Raw, a.der) {
-		return fmt.Errorf("%s, serial %s: %w: %q holds %X", a.old.Name, a.old.Serial, ErrOther, a.files.Main(), p.cert.SerialNumber)
+		return fmt.Errorf("%s, serial %s: %w: %q holds %s", a.old.Name, a.old.Serial, ErrOther, a.files.Main(), pki.NewSerial(p.cert.SerialNumber))
 	}
 	hasKey := a.files.Key != "" || a.files.Combined != ""
 	switch {

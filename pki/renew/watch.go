@@ -12,8 +12,9 @@ import (
 
 // The pace of a Watch.
 const (
-	longestSleep = time.Minute // a machine that slept catches up after this at the latest
-	firstBackOff = time.Minute // after a failure; doubled with each further one
+	longestRest  = time.Minute     // between two looks
+	longestNap   = 5 * time.Second // a machine that slept catches up after this at the latest
+	firstBackOff = time.Minute     // after a failure; doubled with each further one
 	mostBackOff  = time.Hour
 	mostJitter   = time.Hour // and at most a twentieth of the certificate's life
 )
@@ -22,7 +23,7 @@ const (
 var ErrNothingLeft = errors.New("nothing is left to renew: the PKI knows no files, or whose they are is revoked")
 
 // Watch renews what becomes due, until there is nothing left or the context
-// ends. It goes by the wall clock: it sleeps a minute at most and then looks.
+// ends. It goes by the wall clock: it rests a minute at most and then looks.
 type Watch struct {
 	Rule    Rule
 	Options Options
@@ -67,18 +68,30 @@ func (w *Watch) Run(ctx context.Context) error {
 		case err != nil:
 			w.Failed(err)
 		}
-		if w.Sleep(ctx, w.pause(next)) != nil {
+		if w.rest(ctx, w.pause(next)) != nil {
 			return nil
 		}
 	}
 }
 
-// pause is how long to sleep before the next look.
+// rest sleeps so long by the wall clock, in naps: a timer stands still while
+// the machine sleeps. It also ends when the clock is set back.
+func (w *Watch) rest(ctx context.Context, long time.Duration) error {
+	end := w.Now().Add(long)
+	for left := long; left > 0 && left <= long; left = end.Sub(w.Now()) {
+		if err := w.Sleep(ctx, min(left, longestNap)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pause is how long to rest before the next look.
 func (w *Watch) pause(next time.Time) time.Duration {
 	if next.IsZero() {
-		return longestSleep
+		return longestRest
 	}
-	return min(longestSleep, max(time.Second, next.Sub(w.Now())))
+	return min(longestRest, max(time.Second, next.Sub(w.Now())))
 }
 
 // look renews what is due now, and says when something will be.
@@ -142,7 +155,7 @@ func (w *Watch) tend(ctx context.Context, r *Renewer, k *watched, p store.Placed
 	due := w.due(p)
 	switch {
 	case p.Revocation != nil: // held
-		return now.Add(longestSleep), nil
+		return now.Add(longestRest), nil
 	case now.Before(k.retry):
 		return k.retry, nil
 	case now.Before(due):
@@ -150,8 +163,10 @@ func (w *Watch) tend(ctx context.Context, r *Renewer, k *watched, p store.Placed
 	}
 	out, counts := r.one(ctx, p, w.Options)
 	switch {
+	case out.interrupted(ctx): // it is not tried again: the watch ends
+		return now, nil
 	case !counts:
-		k.retry = now.Add(longestSleep)
+		k.retry = now.Add(longestRest)
 		return k.retry, nil
 	case out.Err == nil: // the next look finds its successor
 		delete(w.known, p.Fingerprint)

@@ -2,6 +2,7 @@ package renew
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"os"
@@ -11,12 +12,13 @@ import (
 	"time"
 
 	"mutual/pki"
+	"mutual/pki/keys"
 	"mutual/pki/pkitest"
 	"mutual/pki/store"
 )
 
-// watching is a Watch whose clock moves with each sleep. happens is called
-// after each sleep, and ends the watch by giving false.
+// watching is a Watch whose clock moves with each sleep. happens is called in
+// the first sleep after each look, and ends the watch by giving false.
 type watching struct {
 	Watch
 	f       *fixture
@@ -26,20 +28,24 @@ type watching struct {
 
 func (f *fixture) watch(happens func(n int, d time.Duration) bool) *watching {
 	w := &watching{f: f, happens: happens}
-	slept := 0
+	looks, rests := 0, 0
 	w.Watch = Watch{
 		Rule: DefaultRule(), Options: Options{Grace: time.Hour}, Now: f.clock,
 		Sleep: func(_ context.Context, d time.Duration) error {
-			if d < time.Second || d > time.Minute {
+			if d <= 0 || d > longestNap {
 				f.t.Errorf("it sleeps for %s", d)
 			}
-			slept++
-			if !happens(slept, d) {
+			if rests == looks { // the rest goes on
+				f.now = f.now.Add(d)
+				return nil
+			}
+			rests = looks
+			if !happens(rests, d) {
 				return context.Canceled
 			}
 			return nil
 		},
-		Open: func(_ context.Context, do func(*Renewer) error) error { return do(f.renewer()) },
+		Open: func(_ context.Context, do func(*Renewer) error) error { looks++; return do(f.renewer()) },
 		Each: func(out Outcome) error {
 			word := "renewed"
 			if out.Err != nil {
@@ -84,6 +90,117 @@ func TestWatchCatchesUp(t *testing.T) {
 	}
 	f.certificate("alice")
 	f.certificate("carol")
+}
+
+// A machine that sleeps stops every timer: the first one that ends after it woke
+// up is the time to look, and not the end of a minute that it had begun.
+func TestWatchLooksAtOnceAfterSleep(t *testing.T) {
+	f := newFixture(t)
+	f.issue("alice", "30d")
+	w := f.watch(nil)
+	naps := 0
+	w.Sleep = func(_ context.Context, d time.Duration) error {
+		naps++
+		switch {
+		case len(w.events) > 0:
+			return context.Canceled
+		case naps == 3: // the lid is closed, and opened again
+			f.now = f.now.Add(25 * 24 * time.Hour)
+		case naps == 4:
+			t.Error("it sleeps on")
+		}
+		f.now = f.now.Add(d)
+		return nil
+	}
+	f.must(w.Run(t.Context()))
+	if got, want := strings.Join(w.events, ", "), "renewed alice +600h0m0s"; got != want {
+		t.Errorf("it did %q, want %q", got, want)
+	}
+
+	// A clock that is set back does not make it sleep longer.
+	f.issue("bob", "30d")
+	naps, looks := 0, 0
+	open := w.Open
+	w.Open = func(ctx context.Context, do func(*Renewer) error) error { looks++; return open(ctx, do) }
+	w.Sleep = func(_ context.Context, d time.Duration) error {
+		if naps++; looks == 2 || naps > 20 {
+			return context.Canceled
+		}
+		f.now = f.now.Add(d)
+		if naps == 2 {
+			f.now = f.now.Add(-time.Hour)
+		}
+		return nil
+	}
+	f.must(w.Run(t.Context()))
+	if naps != 3 {
+		t.Errorf("it looked again after %d naps", naps)
+	}
+}
+
+// What was issued together is not renewed together, but each within an hour of
+// when it is due, and never before.
+func TestWatchJitters(t *testing.T) {
+	f := newFixture(t)
+	const many = 12
+	for i := range many {
+		f.issue(fmt.Sprintf("alice-%d", i), "30d")
+	}
+	due := f.now.Add(20 * 24 * time.Hour)
+	f.now = due.Add(-2 * time.Minute)
+	w := f.watch(func(_ int, d time.Duration) bool {
+		f.now = f.now.Add(d)
+		return f.now.Before(due.Add(61 * time.Minute))
+	})
+	minutes := map[time.Duration]bool{}
+	renewed := 0
+	w.Each = func(out Outcome) error {
+		after := f.now.Sub(due)
+		if out.Err != nil || after < 0 || after > time.Hour {
+			t.Errorf("%s was renewed %s after it was due: %v", out.Old.Name, after, out.Err)
+		}
+		minutes[after.Truncate(time.Minute)] = true
+		renewed++
+		return nil
+	}
+	f.must(w.Run(t.Context()))
+	if renewed != many || len(minutes) < many/2 {
+		t.Errorf("%d were renewed in %d different minutes", renewed, len(minutes))
+	}
+}
+
+// Who is told to stop while a certificate is renewed does not report that as a
+// failure, and it is not one.
+func TestInterruptedIsNotFailed(t *testing.T) {
+	f := newFixture(t)
+	f.issue("alice", "30d")
+	old := f.certificate("alice")
+	f.now = f.now.Add(25 * 24 * time.Hour)
+	interrupting := func() (context.Context, *Renewer) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := f.renewer()
+		r.Generate = func(a keys.Algorithm) (crypto.Signer, error) { cancel(); return keys.Generate(a) }
+		return ctx, r
+	}
+	ctx, r := interrupting()
+	w := f.watch(func(int, time.Duration) bool { return false })
+	w.Open = func(_ context.Context, do func(*Renewer) error) error { return do(r) }
+	f.must(w.Run(ctx))
+	if len(w.events) > 0 {
+		t.Errorf("it did %q", w.events)
+	}
+	ctx, r = interrupting()
+	count, _, err := r.All(ctx, DefaultRule(), Options{}, func(out Outcome) error {
+		t.Errorf("%v", out.Err)
+		return nil
+	})
+	if count != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d, %v", count, err)
+	}
+	if !f.certificate("alice").Equal(old) {
+		t.Error("it was renewed")
+	}
+	f.wantFiles("alice.crt alice.key alice.pem")
 }
 
 // What fails is tried again, each time after twice as long, an hour and a
@@ -151,7 +268,7 @@ func TestWatchStops(t *testing.T) {
 	if err := w.Run(t.Context()); !errors.Is(err, ErrNothingLeft) {
 		t.Errorf("it ended with %v", err)
 	}
-	if got, want := strings.Join(w.events, ", "), "stopped alice +1m0s, stopped bob +600h4m0s"; got != want {
+	if got, want := strings.Join(w.events, ", "), "stopped alice +1m0s, stopped bob +600h3m0s"; got != want {
 		t.Errorf("it did %q, want %q", got, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"mutual/pki/internal/durable"
 )
@@ -202,7 +203,7 @@ func (b *backupMaker) prepare(ctx context.Context, snapshot string) (*Manifest, 
 	if err := b.readKeys(ctx, frozen); err != nil {
 		return nil, nil, err
 	}
-	m := &Manifest{Format: backupFormat, Created: b.pki.now(), Keys: []ManifestKey{}}
+	m := &Manifest{Format: backupFormat, Created: b.pki.now().Truncate(time.Second), Keys: []ManifestKey{}}
 	if err := frozen.describe(ctx, m); err != nil {
 		return nil, nil, err
 	}

@@ -29,7 +29,8 @@ type KeyChanged struct {
 // retired and requested ones. All are on the disk before the first takes the
 // place of what it was, by rename: no key is lost whenever it is killed. Where
 // that leaves some keys with the new passphrase and some with the old one, the
-// same command finishes it: a key that opens with the new one stays.
+// same command finishes it: a key that opens with the new one stays. It also
+// removes the copies that it had not given their names.
 func (p *PKI) ChangePassphrase(ctx context.Context, req PassphraseChange) ([]KeyChanged, error) {
 	release, err := p.queueForCAs(ctx)
 	if err != nil {
@@ -55,6 +56,11 @@ func (p *PKI) ChangePassphrase(ctx context.Context, req PassphraseChange) ([]Key
 	}
 	if len(files) == 0 {
 		return nil, ErrNoKey
+	}
+	for _, file := range files { // of a change that was killed: perhaps a key without a passphrase
+		if err := durable.Sweep(file); err != nil {
+			return nil, err
+		}
 	}
 	next, err := req.passphrase()
 	if err != nil {

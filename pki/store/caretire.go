@@ -10,11 +10,11 @@ import (
 	"mutual/pki"
 )
 
-// What a CA that is to be retired can be refused for, beside ErrLive and
-// ErrNotFound.
+// What a CA that is to be retired can be refused for, beside ErrLive.
 var (
 	ErrNewestCA = errors.New("it is the newest of its role: only one that another has followed can be retired")
 	ErrWhichCA  = errors.New("several CAs could be meant")
+	ErrNoCA     = errors.New("it is no CA in use")
 )
 
 // CARetired is a CA that is out of use.
@@ -87,7 +87,7 @@ func (t *Tx) olderCA(which string) (caRow, error) {
 	case newest:
 		return caRow{}, fmt.Errorf("%q: %w", which, ErrNewestCA)
 	}
-	return caRow{}, fmt.Errorf("a CA in use that %w", notFound(which))
+	return caRow{}, fmt.Errorf("%q: %w", which, ErrNoCA)
 }
 
 // dependents counts the live leaves that need a CA: of an issuing CA those that

@@ -24,8 +24,8 @@ func TestRetireIssuing(t *testing.T) {
 	f.issue("bob", "")
 	f.unchanged(retire("issuing", false), ErrLive, "CN=Acme TEST Issuing CA "+old+" cannot be retired: live certificates depend on it: 1")
 	f.unchanged(retire("root", true), ErrNewestCA, `"root": it is the newest of its role`)
-	f.unchanged(retire("01234567", true), ErrNotFound, `a CA in use that "01234567" is not in the inventory`)
-	f.unchanged(retire(old[:7], true), ErrNotFound, "not in the inventory")
+	f.unchanged(retire("01234567", true), ErrNoCA, `"01234567": it is no CA in use`)
+	f.unchanged(retire(old[:7], true), ErrNoCA, "it is no CA in use")
 
 	f.revoke("alice")
 	done, err := f.RetireCA(ctx, old, false)

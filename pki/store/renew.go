@@ -62,10 +62,10 @@ func checkRenewable(c Certificate, force bool) error {
 		return fmt.Errorf("%s, serial %s is %w", c.Name, c.Serial, ErrHeld)
 	case c.NameBlocked:
 		return blocked(c.Name)
+	case c.Replaced && !force && (c.Revocation == nil || c.Revocation.Reason == pki.Superseded):
+		return fmt.Errorf("%s, serial %s is %w", c.Name, c.Serial, ErrReplaced)
 	case c.Revocation != nil:
 		return fmt.Errorf("%s, serial %s is %w", c.Name, c.Serial, ErrRevoked)
-	case c.Replaced && !force:
-		return fmt.Errorf("%s, serial %s is %w", c.Name, c.Serial, ErrReplaced)
 	}
 	return nil
 }

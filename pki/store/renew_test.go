@@ -191,6 +191,25 @@ func TestNotSuperseded(t *testing.T) {
 	}
 }
 
+// One that ends before the grace does is not said to be superseded afterwards.
+func TestEndsBeforeTheGrace(t *testing.T) {
+	for _, row := range []struct {
+		grace time.Duration
+		want  bool
+	}{{3*time.Hour - time.Second, true}, {3 * time.Hour, false}, {30 * time.Hour, false}} {
+		f := newFixture(t)
+		old := f.issue("alice", "", func(r *IssueRequest) { r.Window.TTL = lifetime("12h") })
+		f.now = f.now.Add(9 * time.Hour)
+		_, at := f.renewed(old, func(r *RenewRequest) { r.Grace = row.grace })
+		if at.IsZero() == row.want || row.want && !at.Equal(f.now.Add(row.grace)) {
+			t.Errorf("with %s it is superseded at %s", row.grace, at)
+		}
+		if f.reload(&old); !old.Replaced {
+			t.Errorf("with %s it is %+v", row.grace, old)
+		}
+	}
+}
+
 // Whoever is out is not let in again by a renewal.
 func TestRenewRefuses(t *testing.T) {
 	f := newFixture(t)
@@ -200,6 +219,15 @@ func TestRenewRefuses(t *testing.T) {
 	wantError(t, err, ErrReplaced, "replaced already")
 	_, err = f.beginRenewal(old, func(r *RenewRequest) { r.Force = true })
 	f.must(err)
+
+	// Superseded at once by another process that was faster: it is renewed, too.
+	fast := f.issue("fast", "")
+	f.renewed(fast, func(r *RenewRequest) { r.Grace = 0 })
+	f.upkeep()
+	_, err = f.beginRenewal(fast)
+	wantError(t, err, ErrReplaced, "replaced already")
+	_, err = f.beginRenewal(fast, func(r *RenewRequest) { r.Force = true })
+	wantError(t, err, ErrRevoked, "revoked: it is not renewed")
 
 	bob := f.issue("bob", "")
 	_, err = f.Revoke(t.Context(), Selection{Certificates: []pki.Fingerprint{bob.Fingerprint}}, pki.KeyCompromise, false)

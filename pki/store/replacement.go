@@ -168,7 +168,8 @@ func (t *Tx) finishReplacement(id int64) (superseded time.Time, err error) {
 	return superseded, t.putPlace(id, open[0].place)
 }
 
-// replace marks one certificate as replaced, and when it shall be revoked.
+// replace marks one certificate as replaced, and when it shall be revoked: never
+// if it ends before that.
 func (t *Tx) replace(old, successor Certificate, grace sql.NullInt64) (at time.Time, err error) {
 	if err := t.exec("marking the certificate as replaced", `UPDATE certificate SET replaced_by = $1 WHERE id = $2`, successor.id, old.id); err != nil {
 		return at, err
@@ -178,8 +179,9 @@ func (t *Tx) replace(old, successor Certificate, grace sql.NullInt64) (at time.T
 	}
 	details := map[string]any{"serial": old.Serial, "replacedBy": successor.Serial}
 	held := old.Revocation != nil && old.Revocation.Reason == pki.CertificateHold // superseding waits for its end
-	if grace.Valid && (old.Revocation == nil || held) && t.now.Before(old.NotAfter) {
-		at = t.now.Truncate(time.Second).Add(time.Duration(grace.Int64) * time.Second)
+	end := t.now.Truncate(time.Second).Add(time.Duration(grace.Int64) * time.Second)
+	if grace.Valid && (old.Revocation == nil || held) && end.Before(old.NotAfter) {
+		at = end
 		details["superseded"] = at
 		err = t.exec("recording the renewal", `UPDATE replacement SET due = $1 WHERE old = $2`, at.Unix(), old.id)
 	} else {

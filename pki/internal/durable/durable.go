@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -76,20 +77,54 @@ func finish(f *os.File, err error, mode fs.FileMode) error {
 	return err
 }
 
-// tempName makes the name of a temporary file beside path. A long name is cut,
-// so that what is added to it does not make it too long for the file system.
+// tempName makes the name of a temporary file beside path.
 func tempName(path string) string {
+	random := make([]byte, tempRandom)
+	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
+	dir, _ := filepath.Split(path)
+	return dir + tempPrefix(path) + hex.EncodeToString(random) + tempSuffix
+}
+
+// A temporary file's name is .NAME. and so many random octets and this suffix.
+const (
+	tempRandom = 8
+	tempSuffix = ".tmp"
+)
+
+// tempPrefix is how the names of the temporary files beside path begin. A long
+// name is cut, so that what is added to it does not make it too long for the
+// file system.
+func tempPrefix(path string) string {
 	const most = 200
-	dir, name := filepath.Split(path)
+	name := filepath.Base(path)
 	if len(name) > most {
 		name = name[:most]
 		for !utf8.ValidString(name) && len(name) > most-utf8.UTFMax {
 			name = name[:len(name)-1]
 		}
 	}
-	random := make([]byte, 8)
-	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
-	return dir + "." + name + "." + hex.EncodeToString(random) + ".tmp"
+	return "." + name + "."
+}
+
+// Sweep removes the temporary files that killed processes have left beside
+// path. Nobody may be writing to it meanwhile.
+func Sweep(path string) error {
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("looking for temporary files: %w", err)
+	}
+	for _, e := range entries {
+		random, ours := strings.CutPrefix(e.Name(), tempPrefix(path))
+		random, ends := strings.CutSuffix(random, tempSuffix)
+		if _, err := hex.DecodeString(random); !ours || !ends || err != nil || len(random) != hex.EncodedLen(tempRandom) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a temporary file: %w", err)
+		}
+	}
+	return nil
 }
 
 // cause is an error of package os without the operation and the paths, of

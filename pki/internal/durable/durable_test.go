@@ -237,6 +237,41 @@ func TestLongName(t *testing.T) {
 	wantNames(t, dir, name)
 }
 
+// Sweep removes what killed writers of one file have left, and nothing else.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.key")
+	long := filepath.Join(dir, strings.Repeat("n", 230))
+	for _, of := range []string{path, path, long, filepath.Join(dir, "a"), filepath.Join(dir, "b.key")} {
+		stage(t, of, "left")
+	}
+	others := []string{"a.key", ".a.key.tmp", ".a.key.0123.tmp", ".a.key.0123456789abcdeg.tmp", ".a.key.0123456789abcdef.tmp.x", "a.key.0123456789abcdef.tmp"}
+	for _, name := range others {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		for _, of := range []string{path, long} {
+			if err := Sweep(of); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != len(others)+2 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	for _, of := range []string{"a", "b.key"} {
+		if left, err := filepath.Glob(filepath.Join(dir, "."+of+".????????????????.tmp")); err != nil || len(left) != 1 {
+			t.Errorf("beside %s are %q, %v", of, left, err)
+		}
+	}
+	if err := Sweep(filepath.Join(dir, "none", "a.key")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 func TestMkdir(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
