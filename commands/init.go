@@ -130,7 +130,11 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("encrypt") || r.passphraseGiven() {
+	encrypt, err := r.wantsPassphrase(c.Bool("encrypt"))
+	if err != nil {
+		return err
+	}
+	if encrypt {
 		if req.Passphrase, err = r.newPassphrase(ctx); err != nil {
 			return err
 		}
