@@ -243,6 +243,9 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 			pki.FingerprintOf(issuing.Raw), encrypted},
 		RootKey: p.Path("root.key"), CRLs: newCRLViews(lists, r.now()),
 	}
+	for i := range v.CRLs {
+		v.CRLs[i].Made = true
+	}
 	if req.RootKeyOut != "" {
 		if err := v.setRootKey(req.RootKeyOut, lists); err != nil {
 			return nil, err
