@@ -148,6 +148,7 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 		return initHint(usageIfRequest(err))
 	}
 	defer func() { _ = p.Close() }() // everything is durable
+	r.done = "the PKI is created"
 	if req.Settings.Publish != "" {
 		r.warnUnreachable(req.Settings.Publish)
 	}
