@@ -36,6 +36,7 @@ func settle(s string) string {
 // with standard input closed, and compares what it prints.
 func TestReadmeTranscript(t *testing.T) {
 	tools.Need(t, "openssl", "sh")
+	t.Parallel()
 	block := readmeBlock(t, "console")
 	dir, bin := t.TempDir(), t.TempDir()
 	self, err := os.Executable()

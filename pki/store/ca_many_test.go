@@ -24,6 +24,7 @@ import (
 // prints that it has verified 10 000, and openssl accepts a sample of them.
 func TestRenewTenThousand(t *testing.T) {
 	openssl := tools.Need(t, "openssl")
+	t.Parallel()
 	const count = 10_000
 	dir := filepath.Join(t.TempDir(), "pki")
 	p := newLargePKI(t, dir, count)
