@@ -41,6 +41,7 @@ func runAllow(ctx context.Context, r *run, c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		r.recorded(dryRun)
 		return r.emit(r.newOutcomeView("allow", o, dryRun))
 	})
 }

@@ -127,7 +127,7 @@ func mainWith(ctx context.Context, args []string, env Env, commands []*cli.Comma
 		r.out.Discard()
 	}
 	if flushErr := r.out.Flush(); flushErr != nil {
-		err = &brokenStdout{flushErr}
+		err = &brokenStdout{flushErr, r.done}
 	}
 	return finish(ctx, r.talk, err)
 }

@@ -97,7 +97,11 @@ func runBackup(ctx context.Context, r *run, c *cli.Context) error {
 	case req.Path == "-":
 		req.Path, req.To = "", r.env.Stdout
 	}
-	if c.Bool("encrypt") || r.passphraseGiven() {
+	encrypt, err := r.wantsPassphrase(c.Bool("encrypt"))
+	if err != nil {
+		return err
+	}
+	if encrypt {
 		req.Passphrase = func() ([]byte, error) { return r.newPassphrase(ctx) }
 	}
 	return r.reading(ctx, func(p *store.PKI) error {

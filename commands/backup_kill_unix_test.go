@@ -69,6 +69,7 @@ func TestKilledBackup(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it kills a program many times")
 	}
+	t.Parallel()
 	dir, mutual := crashPKI(t)
 	random := rand.New(rand.NewPCG(1, 1))
 	took := whole(t, dir, "backup", "--force", "b")
@@ -140,6 +141,7 @@ func TestKilledRestore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it kills a program many times")
 	}
+	t.Parallel()
 	dir, mutual := crashPKI(t)
 	if out, err := mutual("backup", "b"); err != nil {
 		t.Fatalf("%v\n%s", err, out)

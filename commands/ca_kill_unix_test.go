@@ -18,6 +18,7 @@ func TestCAActsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it starts many processes")
 	}
+	t.Parallel()
 	dir := t.TempDir()
 	pkiDir := filepath.Join(dir, "pki")
 	mutual := func(words ...string) string {

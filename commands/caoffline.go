@@ -136,7 +136,7 @@ func readOneList(file string) ([]byte, error) {
 	}
 	lists, err := pemfile.CRLs(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %s: %w", file, err)
+		return nil, fmt.Errorf("reading the CRL %s: %w", sourceOf(file), err)
 	}
 	if len(lists) != 1 {
 		return nil, fmt.Errorf("the file %s holds %d CRLs, and the root's alone is wanted", file, len(lists))
@@ -172,10 +172,10 @@ func (r *run) signCAWith(ctx context.Context, c *cli.Context, p *store.PKI, how 
 	}
 	csr, err := pemfile.Request(data)
 	if err != nil {
-		return fmt.Errorf("reading the request %s: %w", file, err)
+		return fmt.Errorf("reading the request %s: %w", sourceOf(file), err)
 	}
 	if err := profile.CheckCARequest(csr); err != nil {
-		return fmt.Errorf("the request %s is refused: %w", file, err)
+		return fmt.Errorf("the request %s is refused: %w", sourceOf(file), err)
 	}
 	base, err := store.CAFileBase(csr.PublicKey)
 	if err != nil {

@@ -49,10 +49,21 @@ func completionCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			_, err = r.out.Write(script)
-			return err
+			return r.emit(scriptView{Shell: shell, Script: string(script)})
 		},
 	})
+}
+
+// scriptView is the completion script of a shell.
+type scriptView struct {
+	Shell  string `json:"shell"`
+	Script string `json:"script"`
+}
+
+// Text prints the script and nothing else, for the shell.
+func (v scriptView) Text(p *ui.Printer) error {
+	_, err := p.Write([]byte(v.Script))
+	return err
 }
 
 // completeName is the hidden command that the scripts run:

@@ -140,6 +140,7 @@ func (p program) checkNothingLeft(t *testing.T, beside int) {
 // Issuing, revoking, listing and checking at once: everything succeeds, and
 // who was revoked is out, in the inventory and in the list.
 func TestProcessesMixed(t *testing.T) {
+	t.Parallel()
 	p := newProgram(t)
 	p.mustRun(t, "init")
 	var before, lines [][]string
@@ -178,6 +179,7 @@ func TestProcessesMixed(t *testing.T) {
 // Ten processes issue to one name into one directory at once: one does, and
 // the others are refused before a certificate exists for them.
 func TestProcessesIssueOneName(t *testing.T) {
+	t.Parallel()
 	p := newProgram(t)
 	p.mustRun(t, "init")
 	errs := make([]error, 10)

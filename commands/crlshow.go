@@ -143,13 +143,13 @@ func (r *run) readLists(path string) ([]*crl.List, error) {
 	}
 	ders, err := pemfile.CRLs(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CRL %s: %w", path, err)
+		return nil, fmt.Errorf("reading the CRL %s: %w", sourceOf(path), err)
 	}
 	var lists []*crl.List
 	for _, der := range ders {
 		l, err := crl.Parse(der)
 		if err != nil {
-			return nil, fmt.Errorf("reading the CRL %s: %w", path, err)
+			return nil, fmt.Errorf("reading the CRL %s: %w", sourceOf(path), err)
 		}
 		lists = append(lists, l)
 	}
@@ -273,7 +273,7 @@ func (r *run) listsAndCAs(ctx context.Context, c *cli.Context) (files []string, 
 			return nil, nil, err
 		}
 		if cas, err = pemfile.Certificates(data); err != nil {
-			return nil, nil, fmt.Errorf("reading the CA certificates %s: %w", ca, err)
+			return nil, nil, fmt.Errorf("reading the CA certificates %s: %w", sourceOf(ca), err)
 		}
 		if len(files) > 0 {
 			return files, cas, nil

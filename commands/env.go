@@ -17,9 +17,8 @@ type Env struct {
 	Stdout Output
 	Stderr Output
 
-	// Getenv gives "" for a variable that is not set. One that is set and
-	// empty counts as not set everywhere.
-	Getenv func(name string) string
+	// LookupEnv gives a variable, and whether it is set.
+	LookupEnv func(name string) (string, bool)
 	// Unsetenv removes a variable, so that no child inherits it.
 	Unsetenv func(name string) error
 	// Environ gives all variables, for a program that a command runs.
@@ -58,16 +57,23 @@ func SystemEnv(version string) Env {
 		version = recordedVersion()
 	}
 	return Env{
-		Stdin:    stdin,
-		Stdout:   output(os.Stdout),
-		Stderr:   output(os.Stderr),
-		Getenv:   os.Getenv,
-		Unsetenv: os.Unsetenv,
-		Environ:  os.Environ,
-		Now:      time.Now,
-		Sleep:    sleep,
-		Version:  version,
+		Stdin:     stdin,
+		Stdout:    output(os.Stdout),
+		Stderr:    output(os.Stderr),
+		LookupEnv: os.LookupEnv,
+		Unsetenv:  os.Unsetenv,
+		Environ:   os.Environ,
+		Now:       time.Now,
+		Sleep:     sleep,
+		Version:   version,
 	}
+}
+
+// Getenv gives "" for a variable that is not set. One that is set and empty
+// counts as not set, but for what wantsPassphrase says.
+func (e Env) Getenv(name string) string {
+	value, _ := e.LookupEnv(name)
+	return value
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

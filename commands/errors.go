@@ -81,10 +81,19 @@ func unsure(err error, hint string) error {
 }
 
 // brokenStdout says that what there was to print could not be.
-type brokenStdout struct{ err error }
+type brokenStdout struct {
+	err  error
+	done string // what had changed before, if anything
+}
 
 // Error names the stream.
-func (e *brokenStdout) Error() string { return "writing to standard output: " + e.err.Error() }
+func (e *brokenStdout) Error() string {
+	text := "writing to standard output: " + e.err.Error()
+	if e.done != "" {
+		return e.done + ", but " + text
+	}
+	return text
+}
 
 // Unwrap gives the failure.
 func (e *brokenStdout) Unwrap() error { return e.err }

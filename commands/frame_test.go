@@ -159,13 +159,13 @@ type result struct {
 // testEnv is an Env without a terminal whose variables are vars.
 func testEnv(vars map[string]string, stdout, stderr *bytes.Buffer) Env {
 	return Env{
-		Stdin:    Input{Reader: strings.NewReader("")},
-		Stdout:   Output{Writer: stdout},
-		Stderr:   Output{Writer: stderr},
-		Getenv:   func(name string) string { return vars[name] },
-		Unsetenv: func(name string) error { delete(vars, name); return nil },
-		Now:      func() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC) },
-		Version:  "v1.2.3",
+		Stdin:     Input{Reader: strings.NewReader("")},
+		Stdout:    Output{Writer: stdout},
+		Stderr:    Output{Writer: stderr},
+		LookupEnv: func(name string) (string, bool) { value, ok := vars[name]; return value, ok },
+		Unsetenv:  func(name string) error { delete(vars, name); return nil },
+		Now:       func() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC) },
+		Version:   "v1.2.3",
 	}
 }
 

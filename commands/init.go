@@ -130,7 +130,11 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("encrypt") || r.passphraseGiven() {
+	encrypt, err := r.wantsPassphrase(c.Bool("encrypt"))
+	if err != nil {
+		return err
+	}
+	if encrypt {
 		if req.Passphrase, err = r.newPassphrase(ctx); err != nil {
 			return err
 		}
@@ -144,6 +148,7 @@ func runInit(ctx context.Context, r *run, c *cli.Context) error {
 		return initHint(usageIfRequest(err))
 	}
 	defer func() { _ = p.Close() }() // everything is durable
+	r.done = "the PKI is created"
 	if req.Settings.Publish != "" {
 		r.warnUnreachable(req.Settings.Publish)
 	}
@@ -239,6 +244,9 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 			pki.FingerprintOf(issuing.Raw), encrypted},
 		RootKey: p.Path("root.key"), CRLs: newCRLViews(lists, r.now()),
 	}
+	for i := range v.CRLs {
+		v.CRLs[i].Made = true
+	}
 	if req.RootKeyOut != "" {
 		if err := v.setRootKey(req.RootKeyOut, lists); err != nil {
 			return nil, err
@@ -249,12 +257,31 @@ func newInitView(ctx context.Context, r *run, p *store.PKI, req store.InitReques
 		dir = req.Settings.Publish
 	}
 	v.Trust, v.CRLChain = filepath.Join(dir, "ca.crt"), filepath.Join(dir, filepath.FromSlash(store.ChainPath))
-	v.Next = map[string]string{
-		"issue": "mutual issue client alice@example.com",
-		"nginx": "ssl_verify_client on; ssl_client_certificate " + v.Trust + "; ssl_crl " + v.CRLChain + "; ssl_session_cache off; ssl_session_tickets off;",
-		"timer": "mutual crl refresh --print-timer",
-	}
+	v.Next = nextLines(r, v)
 	return v, nil
+}
+
+// nextLines are what comes after init, each to be copied as it stands. A PKI
+// that --pki named is not found without it.
+func nextLines(r *run, v *initView) map[string]string {
+	where := ""
+	if r.pkiFlag != "" {
+		where = " --pki " + quote(v.PKI)
+	}
+	return map[string]string{
+		"issue": "mutual issue client alice@example.com" + where,
+		"nginx": "ssl_verify_client on; ssl_client_certificate " + nginxQuote(v.Trust) + "; ssl_crl " + nginxQuote(v.CRLChain) +
+			"; ssl_session_cache off; ssl_session_tickets off;",
+		"timer": "mutual crl refresh --print-timer" + where,
+	}
+}
+
+// nginxQuote writes a parameter of a directive as nginx reads it.
+func nginxQuote(s string) string {
+	if quote(s) == s {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
 // setRootKey says where a root's key is that left the PKI, and when the root's

@@ -49,13 +49,13 @@ func (p *interopPKI) run(words ...string) string {
 func (p *interopPKI) try(words ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	env := commands.Env{
-		Stdin:    commands.Input{Reader: strings.NewReader("")},
-		Stdout:   commands.Output{Writer: &out},
-		Stderr:   commands.Output{Writer: &errs},
-		Getenv:   func(string) string { return "" },
-		Unsetenv: func(string) error { return nil },
-		Now:      time.Now,
-		Version:  "v0.0.0-test",
+		Stdin:     commands.Input{Reader: strings.NewReader("")},
+		Stdout:    commands.Output{Writer: &out},
+		Stderr:    commands.Output{Writer: &errs},
+		LookupEnv: func(string) (string, bool) { return "", false },
+		Unsetenv:  func(string) error { return nil },
+		Now:       time.Now,
+		Version:   "v0.0.0-test",
 	}
 	code = commands.Main(append(words, "--pki", p.dir), env)
 	return code, out.String(), errs.String()

@@ -97,6 +97,7 @@ func (r *run) issueAndWrite(ctx context.Context, p *store.PKI, req store.IssueRe
 		return failf("write the certificate again with: mutual show "+issued.Serial.String()+" --pem; or take it out with: mutual revoke "+issued.Serial.String(),
 			"the certificate %s is issued, but not all of it is written: %w", issued.Serial, err)
 	}
+	r.done = fmt.Sprintf("the certificate %s is issued, and its files are written", issued.Serial)
 	r.noteIssued(req, issued)
 	v := newIssueView(req, issued)
 	v.Key, v.Certificate, v.Bundle = files.Key, files.Certificate, files.Combined
@@ -136,6 +137,7 @@ func (r *run) issueToStdout(ctx context.Context, p *store.PKI, req store.IssueRe
 	if err != nil {
 		return usageIfRequest(err)
 	}
+	r.done = fmt.Sprintf("the certificate %s is issued", issued.Serial)
 	r.noteIssued(req, issued)
 	return r.write(pemfile.EncodeCertificates(issued.Chain...))
 }
@@ -145,7 +147,7 @@ func (r *run) write(data []byte) error {
 		return err
 	}
 	if err := r.out.Flush(); err != nil {
-		return &brokenStdout{err}
+		return &brokenStdout{err, r.done}
 	}
 	return nil
 }

@@ -104,6 +104,8 @@ func TestJSONFields(t *testing.T) {
 	pin(exitUnsure, "probe", "127.0.0.1:"+closedPort(t))
 	pin(exitDone, "demo")
 	pin(exitDone, "--version")
+	pin(exitDone, "completion", "bash")
+	pin(exitDone, "man")
 	if err := os.Remove(filepath.Join(pkiDir, "crl", "chain.pem")); err != nil {
 		t.Fatal(err)
 	}

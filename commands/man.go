@@ -3,10 +3,11 @@ package commands
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"mutual/commands/ui"
 )
 
 // manCommand is the hidden "mutual man", which prints the manual page. It is
@@ -19,10 +20,20 @@ func manCommand() *cli.Command {
 		Example: "mutual man > mutual.1",
 		Hidden:  true,
 		Action: func(_ context.Context, r *run, _ *cli.Context) error {
-			_, err := io.WriteString(r.out, manPage(r.root, r.env.Version))
-			return err
+			return r.emit(manView{Page: manPage(r.root, r.env.Version)})
 		},
 	})
+}
+
+// manView is the manual page, in roff.
+type manView struct {
+	Page string `json:"page"`
+}
+
+// Text prints the page and nothing else, for man.
+func (v manView) Text(p *ui.Printer) error {
+	_, err := p.Write([]byte(v.Page))
+	return err
 }
 
 // roff is a manual page in the making.

@@ -33,6 +33,7 @@ type passphrase struct {
 	mayBeEmpty            bool
 
 	variable string // what the variable held
+	blank    bool   // the variable was there, and empty
 	file     string
 	fd       int // -1: none
 	value    []byte
@@ -42,7 +43,9 @@ type passphrase struct {
 // of this process inherits it.
 func (p *passphrase) takeVariable(env Env) error {
 	p.fd = -1
-	p.variable = env.Getenv(p.env)
+	var set bool
+	p.variable, set = env.LookupEnv(p.env)
+	p.blank = set && p.variable == ""
 	if err := env.Unsetenv(p.env); err != nil {
 		return fmt.Errorf("removing $%s from the environment: %w", p.env, err)
 	}
@@ -82,6 +85,18 @@ func (p *passphrase) given() bool { return p.variable != "" || p.file != "" || p
 // passphraseGiven reports whether the command line or the environment names a
 // source of a passphrase.
 func (r *run) passphraseGiven() bool { return r.passphrase.given() }
+
+// wantsPassphrase reports whether what is about to be written is to be
+// encrypted: because it was asked for, or because a source is named. A
+// variable that is there and empty is neither yes nor no: whoever set it meant
+// a passphrase.
+func (r *run) wantsPassphrase(asked bool) (bool, error) {
+	if asked || r.passphraseGiven() || !r.passphrase.blank {
+		return asked || r.passphraseGiven(), nil
+	}
+	return false, failf("unset it for keys without a passphrase, or "+r.passphrase.hint(),
+		"the %s is empty: $%s is set, and nothing is in it", r.passphrase.name, r.passphrase.env)
+}
 
 // readPassphrase is the passphrase for a key that has one: from its source, or
 // asked for once on a terminal. A second call returns what the first one read.

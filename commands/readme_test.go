@@ -36,6 +36,7 @@ func settle(s string) string {
 // with standard input closed, and compares what it prints.
 func TestReadmeTranscript(t *testing.T) {
 	tools.Need(t, "openssl", "sh")
+	t.Parallel()
 	block := readmeBlock(t, "console")
 	dir, bin := t.TempDir(), t.TempDir()
 	self, err := os.Executable()
@@ -46,7 +47,7 @@ func TestReadmeTranscript(t *testing.T) {
 		t.Fatal(err)
 	}
 	var script strings.Builder
-	script.WriteString("exec <&-\n")
+	script.WriteString("exec <&-\nunset MUTUAL_PASSPHRASE\n")
 	for line := range strings.Lines(block) {
 		if command, ok := strings.CutPrefix(line, "$ "); ok {
 			script.WriteString("printf '%s\\n' '$ " + strings.ReplaceAll(strings.TrimSuffix(command, "\n"), "'", `'\''`) + "'\n" + command)
@@ -54,7 +55,7 @@ func TestReadmeTranscript(t *testing.T) {
 	}
 	c := exec.Command("sh", "-c", script.String())
 	c.Dir = dir
-	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "MUTUAL_PKI=", "MUTUAL_PASSPHRASE=", "GORACE=atexit_sleep_ms=0")
+	c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+dir, "MUTUAL_PKI=", "GORACE=atexit_sleep_ms=0")
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("the transcript failed: %v\n%s", err, out)

@@ -22,6 +22,7 @@ func mutual(t *testing.T, dir string, args ...string) *exec.Cmd {
 // A watch renews by itself, runs the command after each change, and ends with 0
 // when it is told to.
 func TestRenewWatchEndsOnSignal(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		dir := t.TempDir()
 		for _, args := range [][]string{{"init"}, {"issue", "client", "alice", "--ttl", "20s"}, {"issue", "client", "bob", "--ttl", "30d"}} {

@@ -133,10 +133,10 @@ func (r *run) readCSR(file string) (*x509.CertificateRequest, error) {
 	}
 	csr, err := pemfile.Request(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading the request %s: %w", file, err)
+		return nil, fmt.Errorf("reading the request %s: %w", sourceOf(file), err)
 	}
 	if err := profile.CheckCSR(csr); err != nil {
-		return nil, fmt.Errorf("the request %s is refused: %w", file, err)
+		return nil, fmt.Errorf("the request %s is refused: %w", sourceOf(file), err)
 	}
 	return csr, nil
 }

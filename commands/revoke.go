@@ -94,12 +94,20 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 		if o == nil {
 			return err
 		}
+		r.recorded(dryRun)
 		if emitErr := r.emit(r.newOutcomeView(act, o, dryRun)); emitErr != nil {
 			return emitErr
 		}
 		r.noteReload(o)
 		return unsureIfOverdue(err)
 	})
+}
+
+// recorded keeps in mind that an act is in force.
+func (r *run) recorded(dryRun bool) {
+	if !dryRun {
+		r.done = "the act is recorded"
+	}
 }
 
 // noteReload says what is left to do for a list that an act has made.

@@ -26,6 +26,10 @@ type run struct {
 	nextPassphrase passphrase
 	password       passphrase // of a file that is exported or imported
 	wish           *wish      // not nil: complete the line instead of running it
+
+	// done is what this run has changed: it is said when the result cannot be
+	// printed.
+	done string
 }
 
 // newRun decides once what each stream can show.

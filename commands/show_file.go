@@ -48,6 +48,14 @@ func describeFile(path string) string {
 	return path
 }
 
+// sourceOf says, after what was read, where it came from.
+func sourceOf(path string) string {
+	if path == "-" {
+		return "from standard input"
+	}
+	return path
+}
+
 // inItem puts the place of an item of PEM in front of an error.
 func inItem(item pemfile.Item, err error) error {
 	if item.Block == 0 {

@@ -161,7 +161,7 @@ func (r *run) readCertificates(path string) ([]*x509.Certificate, error) {
 	}
 	certs, err := pemfile.Certificates(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate %s: %w", path, err)
+		return nil, fmt.Errorf("reading the certificate %s: %w", sourceOf(path), err)
 	}
 	return certs, nil
 }
@@ -196,11 +196,11 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 		}
 		ders, err := pemfile.CRLs(data)
 		if err != nil {
-			return fmt.Errorf("reading the CRL %s: %w", file, err)
+			return fmt.Errorf("reading the CRL %s: %w", sourceOf(file), err)
 		}
 		for _, der := range ders {
 			if err := crls.Add(der); err != nil {
-				return fmt.Errorf("reading the CRL %s: %w", file, err)
+				return fmt.Errorf("reading the CRL %s: %w", sourceOf(file), err)
 			}
 		}
 	}

@@ -83,6 +83,7 @@ func TestOpenSSLReads(t *testing.T) {
 
 func TestJavaReads(t *testing.T) {
 	keytool := tools.Need(t, "keytool")
+	t.Parallel()
 	list := func(t *testing.T, dir, file string) {
 		out := run(t, dir, keytool, "-list", "-v", "-keystore", file, "-storepass", password)
 		wantMatches(t, out, `Alias name: alice@example\.com\n`, 1)
@@ -134,6 +135,7 @@ func readBack(t *testing.T, file, password string) {
 
 func TestNSSReads(t *testing.T) {
 	pk12util, certutil := tools.Need(t, "pk12util", "certutil"), tools.Need(t, "certutil")
+	t.Parallel()
 	bothSchemes(t, func(t *testing.T, dir, file string) {
 		out := run(t, dir, pk12util, "-l", file, "-W", password)
 		wantMatches(t, out, `Friendly Name: alice@example\.com`, 2)
@@ -155,6 +157,7 @@ func TestNSSReads(t *testing.T) {
 
 func TestGnuTLSReads(t *testing.T) {
 	certtool := tools.Need(t, "certtool")
+	t.Parallel()
 	bothSchemes(t, func(t *testing.T, dir, file string) {
 		out := run(t, dir, certtool, "--p12-info", "--inder", "--infile", file, "--password", password)
 		wantMatches(t, out, `Friendly name: alice@example\.com`, 2)
@@ -174,6 +177,7 @@ func TestGnuTLSReads(t *testing.T) {
 // TestProgramsWrite reads what the programs make of a key and certificates in
 // PEM.
 func TestProgramsWrite(t *testing.T) {
+	t.Parallel()
 	id := alice(t)
 	dir := t.TempDir()
 	der, err := keys.MarshalPKCS8(id.Key)

@@ -16,6 +16,7 @@ import (
 var passphrase = []byte("correct horse")
 
 func TestEncryptedRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, f := range fixtures {
 		t.Run(f.file, func(t *testing.T) {
 			key := fixture(t, f.file)

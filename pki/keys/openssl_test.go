@@ -27,6 +27,7 @@ func openssl(t *testing.T, arguments ...string) []byte {
 // TestOpenSSLReads lets openssl open the encrypted keys that we write.
 func TestOpenSSLReads(t *testing.T) {
 	tools.Need(t, "openssl")
+	t.Parallel()
 	for _, f := range fixtures {
 		t.Run(f.file, func(t *testing.T) {
 			der, err := keys.MarshalEncryptedPKCS8(fixture(t, f.file), passphrase)
@@ -54,6 +55,7 @@ func TestOpenSSLReads(t *testing.T) {
 // TestOpenSSLWrites opens what openssl encrypts, in every way that we read.
 func TestOpenSSLWrites(t *testing.T) {
 	tools.Need(t, "openssl")
+	t.Parallel()
 	tests := []struct {
 		name    string
 		options string

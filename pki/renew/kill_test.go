@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,36 +81,42 @@ func (f *fixture) reopen() error {
 // each kind apart.
 func TestKilledAtEachStep(t *testing.T) {
 	strace := tools.Need(t, "strace")
-	f := newFixture(t)
-	f.issue("alice", "90d")
-	kills, changes, resumptions := 0, 0, 0
-	for _, call := range []string{"renameat", "symlinkat", "linkat", "mkdirat", "unlinkat", "fsync"} {
-		for n := 1; ; n++ {
-			old := f.certificate("alice")
-			killed := f.renewKilledAt(strace, call, n)
-			changed, resumed := f.afterKill(old)
-			if !killed {
-				break
-			}
-			kills++
-			if changed {
-				changes++
-			}
-			if resumed {
-				resumptions++
-			}
+	t.Parallel()
+	var kills, changes, resumptions atomic.Int64
+	t.Run("call", func(t *testing.T) {
+		for _, call := range []string{"renameat", "symlinkat", "linkat", "mkdirat", "unlinkat", "fsync"} {
+			t.Run(call, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				f.issue("alice", "90d")
+				for n := 1; ; n++ {
+					old := f.certificate("alice")
+					killed := f.renewKilledAt(strace, call, n)
+					changed, resumed := f.afterKill(old)
+					if !killed {
+						break
+					}
+					kills.Add(1)
+					if changed {
+						changes.Add(1)
+					}
+					if resumed {
+						resumptions.Add(1)
+					}
+				}
+				// Whatever a kill before the renewal was recorded has left, the
+				// next renewal removes.
+				c := f.lookup(f.certificate("alice"))
+				_, err := f.renewer().One(t.Context(), c.Fingerprint, Options{})
+				f.must(err)
+				f.wantFiles(threeFiles)
+			})
 		}
-	}
-	t.Logf("killed at %d calls; %d times the new pair was there, %d times the next renewal went on", kills, changes, resumptions)
-	if kills < 60 || changes < 10 || resumptions < 10 {
+	})
+	t.Logf("killed at %d calls; %d times the new pair was there, %d times the next renewal went on", kills.Load(), changes.Load(), resumptions.Load())
+	if kills.Load() < 60 || changes.Load() < 10 || resumptions.Load() < 10 {
 		t.Error("that is less than a renewal has steps")
 	}
-	// Whatever a kill before the renewal was recorded has left, the next
-	// renewal removes.
-	c := f.lookup(f.certificate("alice"))
-	_, err := f.renewer().One(t.Context(), c.Fingerprint, Options{})
-	f.must(err)
-	f.wantFiles(threeFiles)
 }
 
 // renewKilledAt renews alice in a process that is killed when it makes a call
@@ -129,6 +136,7 @@ func (f *fixture) renewKilledAt(strace, call string, n int) bool {
 
 // A renewal is killed at any time.
 func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.issue("alice", "90d")
 	start := time.Now()

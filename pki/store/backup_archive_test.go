@@ -96,6 +96,7 @@ func TestHostileArchives(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it derives many keys from passphrases")
 	}
+	t.Parallel()
 	f := newFixture(t)
 	f.issue("alice", "")
 	whole := read(t, f.backup())
@@ -226,6 +227,7 @@ func TestHostileDatabases(t *testing.T) {
 // One flipped bit anywhere, or a missing end: an encrypted archive is refused,
 // a plain one is refused or gives the same PKI.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	plain := read(t, f.backup())
 	want, _, err := readArchive(bytes.NewReader(plain), io.Discard)
@@ -256,6 +258,7 @@ func TestFlippedBitsEncrypted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it derives many keys from passphrases")
 	}
+	t.Parallel()
 	f := newFixture(t)
 	f.passphrase = []byte("x")
 	path := f.backup(func(r *BackupRequest) { r.Passphrase = func() ([]byte, error) { return f.passphrase, nil } })

@@ -111,6 +111,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it derives many keys from passphrases")
 	}
+	t.Parallel()
 	secret := []byte("a passphrase")
 	for _, row := range []struct {
 		what      string
@@ -216,6 +217,7 @@ func TestBackupRefuses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it derives many keys from passphrases")
 	}
+	t.Parallel()
 	out := t.TempDir()
 	there, dir := filepath.Join(out, "there"), filepath.Join(out, "dir")
 	write(t, there, []byte("precious"))

@@ -24,6 +24,7 @@ import (
 // prints that it has verified 10 000, and openssl accepts a sample of them.
 func TestRenewTenThousand(t *testing.T) {
 	openssl := tools.Need(t, "openssl")
+	t.Parallel()
 	const count = 10_000
 	dir := filepath.Join(t.TempDir(), "pki")
 	p := newLargePKI(t, dir, count)
@@ -101,7 +102,7 @@ func mutual(t *testing.T, dir string, words ...string) string {
 	code := commands.Main(append(words, "--pki", dir), commands.Env{
 		Stdin:  commands.Input{Reader: strings.NewReader("")},
 		Stdout: commands.Output{Writer: &stdout}, Stderr: commands.Output{Writer: &stderr},
-		Getenv: func(string) string { return "" }, Unsetenv: func(string) error { return nil }, Now: time.Now,
+		LookupEnv: func(string) (string, bool) { return "", false }, Unsetenv: func(string) error { return nil }, Now: time.Now,
 	})
 	if code != 0 {
 		t.Fatalf("mutual %q exits with %d:\n%s%s", words, code, stdout.String(), stderr.String())

@@ -64,6 +64,7 @@ func TestChangePassphrase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it derives many keys from passphrases")
 	}
+	t.Parallel()
 	rootKey := filepath.Join(t.TempDir(), "root.key")
 	f := newFixture(t, func(r *InitRequest) { r.RootKeyOut = rootKey })
 	f.renew(pki.KindIssuing, "5y", rekey, func(r *CARenewal) { r.RootKey = rootKey })
@@ -108,6 +109,7 @@ func TestChangePassphraseKilledHalfway(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short: it derives many keys from passphrases")
 	}
+	t.Parallel()
 	f := newFixture(t, func(r *InitRequest) { r.Passphrase = []byte("old") })
 	want := f.keysUnder("old")
 	first := read(t, filepath.Join(f.dir, "root.key"))

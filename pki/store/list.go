@@ -85,7 +85,8 @@ func (f Filter) where(now time.Time) (string, []any) {
 		add("c.not_after > ?", now.Unix())
 	}
 	if !f.Expiring.IsZero() {
-		add("c.not_after <= ? AND c.not_before <= ? AND r.reason IS NULL AND c.replaced_by IS NULL", f.Expiring.From(now).Unix(), now.Unix())
+		add("c.not_after > ? AND c.not_after <= ? AND c.not_before <= ? AND r.reason IS NULL AND c.replaced_by IS NULL",
+			now.Unix(), f.Expiring.From(now).Unix(), now.Unix())
 	}
 	if f.Revoked {
 		add("r.reason IS NOT NULL")

@@ -18,6 +18,7 @@ import (
 // refuses each of them.
 func TestSevenHundred(t *testing.T) {
 	openssl := tools.Need(t, "openssl")
+	t.Parallel()
 	const many = 700
 	f := newFixtureAt(t, time.Now()) // OpenSSL looks at the same clock
 	out := t.TempDir()
