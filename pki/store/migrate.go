@@ -47,6 +47,16 @@ func (p *PKI) migrate(ctx context.Context) error {
 	return wrap("migrating the database", tx.Commit())
 }
 
+// migrateFirst is migrate for who will read what only a new schema has, and
+// then write.
+func (p *PKI) migrateFirst(ctx context.Context) error {
+	version, err := p.version(ctx)
+	if err != nil || version == schemaVersion {
+		return err
+	}
+	return p.update(ctx, nil, func(*Tx) error { return nil })
+}
+
 // copyDatabase writes the database as it is at this moment to another file,
 // 0600.
 func (p *PKI) copyDatabase(ctx context.Context, path string) error {

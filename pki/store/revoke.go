@@ -103,10 +103,17 @@ func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, e
 			return certs[0].errStays()
 		}
 		return nil
-	}, func(t *Tx, o *Outcome, _ int64) error {
+	}, func(t *Tx, o *Outcome, epoch int64) error {
 		for _, c := range o.Certificates {
 			if c.Changed {
 				if err := t.exec("ending the hold", `DELETE FROM revocation WHERE certificate = $1`, c.id); err != nil {
+					return err
+				}
+				if err := t.exec("ending the hold", `UPDATE certificate SET revoked = 0 WHERE id = $1`, c.id); err != nil {
+					return err
+				}
+				if err := t.exec("ending the hold", `INSERT INTO released (issuer, serial, epoch) VALUES ($1, $2, $3)
+					ON CONFLICT (issuer, serial) DO UPDATE SET epoch = $3`, c.issuer, c.Serial.Octets(), epoch); err != nil {
 					return err
 				}
 				t.revocations--
@@ -290,6 +297,9 @@ func (t *Tx) putRevocation(c Certificate) error {
 		return wrap("recording the revocation", err)
 	}
 	t.revocations++
+	if err := t.exec("recording the revocation", `UPDATE certificate SET revoked = 1 WHERE id = $1`, c.id); err != nil {
+		return err
+	}
 	return t.exec("recording the revocation", `INSERT INTO revocation (certificate, reason, done, listed_from, epoch, digest)
 		VALUES ($1, $2, $3, $4, $5, $6)`, args...)
 }

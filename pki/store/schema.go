@@ -52,6 +52,10 @@ INSERT INTO counters (name, value) SELECT 'revocations', (SELECT COUNT(*) FROM r
 // released has the serials whose hold has ended since a list carried them: the
 // next list, which is made of the last one, leaves them out. The row goes when
 // that list is recorded.
+//
+// crl.ends_from is a time before which no certificate in the list ends, so that
+// the next one finds those that leave by certificate_revoked; NULL: the list was
+// not made of this database.
 const schemaScale = `
 DROP INDEX certificate_serial;
 DROP INDEX certificate_sha1;
@@ -64,6 +68,7 @@ CREATE INDEX certificate_label ON certificate (label, not_after, id) WHERE label
 CREATE INDEX certificate_kind ON certificate (kind, not_after, id) WHERE kind <> 'client';
 CREATE INDEX certificate_early ON certificate (not_before) WHERE not_before > issued;
 CREATE INDEX identity_blocked ON identity (id) WHERE blocked IS NOT NULL;
+ALTER TABLE crl ADD COLUMN ends_from INTEGER;
 CREATE INDEX revocation_epoch ON revocation (epoch);
 CREATE INDEX revocation_unlisted ON revocation (certificate) WHERE listed_from IS NULL;
 CREATE TABLE released (
