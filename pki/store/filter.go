@@ -233,13 +233,19 @@ func (p *PKI) eachOf(ctx context.Context, positions []position, do func(Certific
 
 // byIDs reads certificates by their rows, in no order.
 func (p *PKI) byIDs(ctx context.Context, q querier, ids []int64) ([]Certificate, error) {
-	w := &where{}
-	list := make([]any, len(ids))
-	for i, id := range ids {
-		list[i] = id
-	}
-	w.add("c.id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", list...)
+	w := whereIn("c.id", ids)
 	return p.all(ctx, q, w.text(), w.args...)
+}
+
+// whereIn is the condition that a column has one of some values.
+func whereIn(column string, values []int64) *where {
+	w := &where{}
+	list := make([]any, len(values))
+	for i, v := range values {
+		list[i] = v
+	}
+	w.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", list...)
+	return w
 }
 
 // globRange gives the first name that may match a glob and the first one after

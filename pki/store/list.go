@@ -67,6 +67,10 @@ func (p *PKI) each(ctx context.Context, q querier, where string, args []any, do 
 	if err != nil {
 		return wrap("reading the inventory", err)
 	}
+	return eachRow(rows, do)
+}
+
+func eachRow(rows *sql.Rows, do func(Certificate) error) error {
 	defer func() { _ = rows.Close() }() // Err below reports what matters
 	for rows.Next() {
 		c, err := scanCertificate(rows)
@@ -83,6 +87,23 @@ func (p *PKI) each(ctx context.Context, q querier, where string, args []any, do 
 func (p *PKI) all(ctx context.Context, q querier, where string, args ...any) ([]Certificate, error) {
 	var out []Certificate
 	err := p.each(ctx, q, where, args, func(c Certificate) error {
+		out = append(out, c)
+		return nil
+	})
+	return out, err
+}
+
+// all is PKI.all in the transaction, with a statement that is prepared once.
+func (t *Tx) all(where string, args ...any) (out []Certificate, err error) {
+	stmt, err := t.prepare(certificateQuery + where)
+	if err != nil {
+		return nil, wrap("reading the inventory", err)
+	}
+	rows, err := stmt.QueryContext(t.ctx, args...)
+	if err != nil {
+		return nil, wrap("reading the inventory", err)
+	}
+	err = eachRow(rows, func(c Certificate) error {
 		out = append(out, c)
 		return nil
 	})
