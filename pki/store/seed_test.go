@@ -107,7 +107,7 @@ func (s *seedling) name(many int, now time.Time) {
 	if rank%100 == 99 {
 		rank = rank * 7919 % many
 	}
-	s.NotAfter = now.Add(time.Duration(rank) * (90 * 24 * time.Hour) / time.Duration(many)).Truncate(time.Second)
+	s.NotAfter = now.Add(time.Duration(float64(rank) / float64(many) * float64(90*24*time.Hour))).Truncate(time.Second)
 	s.Issued = s.NotAfter.AddDate(0, 0, -90)
 	s.NotBefore = s.Issued
 	octets := s.der[s.serialAt : s.serialAt+16]
