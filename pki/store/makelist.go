@@ -256,11 +256,6 @@ type unlisted struct {
 func (t *Tx) fixDates(issuer int64, der []byte) error {
 	const page = 1000
 	var list *crl.List
-	update, err := t.tx.PrepareContext(t.ctx, `UPDATE revocation SET listed_from = $2, digest = $3 WHERE certificate = $1`)
-	if err != nil {
-		return wrap("recording the dates in the CRL", err)
-	}
-	defer func() { _ = update.Close() }() // it has done its work
 	for after := int64(0); ; {
 		found, err := t.unlistedAfter(issuer, after, page)
 		if err != nil || len(found) == 0 {
@@ -278,8 +273,9 @@ func (t *Tx) fixDates(issuer int64, der []byte) error {
 				continue
 			}
 			u.ListedFrom = e.RevocationDate
-			if _, err := update.ExecContext(t.ctx, u.id, e.RevocationDate.Unix(), revocationDigest(u.fingerprint, u.Revocation, u.epoch)); err != nil {
-				return wrap("recording the dates in the CRL", err)
+			if err := t.exec("recording the dates in the CRL", `UPDATE revocation SET listed_from = $1, digest = $2 WHERE certificate = $3`,
+				u.ListedFrom.Unix(), revocationDigest(u.fingerprint, u.Revocation, u.epoch), u.id); err != nil {
+				return err
 			}
 		}
 	}
