@@ -42,6 +42,6 @@ func runAllow(ctx context.Context, r *run, c *cli.Context) error {
 			return err
 		}
 		r.recorded(dryRun)
-		return r.emit(r.newOutcomeView("allow", o, dryRun))
+		return r.emit(r.newOutcomeView(ctx, "allow", o, dryRun))
 	})
 }

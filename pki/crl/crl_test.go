@@ -181,6 +181,15 @@ func TestCreateIsX509sOctetForOctet(t *testing.T) {
 	}
 }
 
+// encodeTBS encodes a tbsCertList with the signature algorithm given.
+func encodeTBS(t Template, algorithm []byte) ([]byte, error) {
+	e, err := NewBuilder(t, 0).layOut(&List{canonical: true, issuer: t.Issuer}, algorithm, &Built{})
+	if err != nil {
+		return nil, err
+	}
+	return e.out[e.closeTBS():], nil
+}
+
 // checkRoundTrip makes the tbsCertList again from what was parsed.
 func checkRoundTrip(t testing.TB, l *List) {
 	t.Helper()
@@ -409,31 +418,4 @@ func writeFile(t *testing.T, path string, data []byte) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func BenchmarkMillion(b *testing.B) {
-	key := fixtureKey(b, "issuing-p256")
-	tmpl := templateFor(newCA(b, key, nil))
-	for i := range 1_000_000 {
-		n := new(big.Int).Lsh(big.NewInt(int64(i*7919%1_000_003+1)), 100)
-		tmpl.Entries = append(tmpl.Entries, Entry{pki.NewSerial(n), thisUpdate, pki.KeyCompromise})
-	}
-	der := mustCreate(b, tmpl, key)
-	b.Run("create", func(b *testing.B) {
-		for b.Loop() {
-			mustCreate(b, tmpl, key)
-		}
-	})
-	b.Run("parse", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			mustParse(b, der)
-		}
-	})
-	l := mustParse(b, der)
-	b.Run("lookup", func(b *testing.B) {
-		for b.Loop() {
-			l.Lookup(tmpl.Entries[4711].Serial)
-		}
-	})
 }

@@ -1,16 +1,13 @@
 package crl
 
 import (
-	"bytes"
 	"crypto"
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 	"time"
 
 	"mutual/pki"
-	"mutual/pki/keys"
 )
 
 // Template is what Create makes a list of.
@@ -29,54 +26,20 @@ type Template struct {
 // full list for valid), a serial twice, a revocation date after thisUpdate
 // (Java and NSS take such an entry for not revoked), times out of order.
 func Create(t Template, signer crypto.Signer) ([]byte, error) {
-	algorithm, err := keys.AlgorithmIdentifier(signer.Public())
+	built, err := NewBuilder(t, len(t.Entries)).Build(nil, signer)
 	if err != nil {
-		return nil, fmt.Errorf("creating a revocation list: %w", err)
+		return nil, err
 	}
-	tbs, err := encodeTBS(t, algorithm)
-	if err != nil {
-		return nil, fmt.Errorf("creating a revocation list: %w", err)
-	}
-	signature, err := keys.Sign(signer, tbs)
-	if err != nil {
-		return nil, fmt.Errorf("creating a revocation list: %w", err)
-	}
-	// A fault while signing can give the key away and locks everyone out.
-	if err := keys.Verify(signer.Public(), tbs, signature); err != nil {
-		return nil, fmt.Errorf("creating a revocation list: checking what was signed: %w", err)
-	}
-	content := make([]byte, 0, len(tbs)+len(algorithm)+len(signature)+16)
-	content = append(content, tbs...)
-	content = append(content, algorithm...)
-	content = appendTLV(content, 0x03, append([]byte{0}, signature...))
-	return appendTLV(nil, 0x30, content), nil
+	return built.Raw(), nil
 }
 
-// encodeTBS encodes TBSCertList (RFC 5280, Section 5.1) with the signature
-// algorithm given.
-func encodeTBS(t Template, algorithm []byte) ([]byte, error) {
-	if err := t.check(); err != nil {
-		return nil, err
-	}
-	entries, err := encodeEntries(t)
-	if err != nil {
-		return nil, err
-	}
-	content := make([]byte, 0, len(entries)+len(t.Issuer)+256)
-	content = append(content, 0x02, 0x01, 0x01) // v2
-	content = append(content, algorithm...)
-	content = append(content, t.Issuer...)
-	content = appendTime(content, t.ThisUpdate)
-	content = appendTime(content, t.NextUpdate)
-	if len(entries) > 0 {
-		content = appendTLV(content, 0x30, entries)
-	}
+// extensions encodes crlExtensions.
+func (t *Template) extensions() []byte {
 	keyID := appendTLV(nil, 0x30, appendTLV(nil, 0x80, t.AuthorityKeyID))
 	number := appendTLV(nil, 0x02, pki.NewSerial(t.Number).Octets())
-	extensions := appendExtension(nil, idAuthorityKeyID, keyID)
-	extensions = appendExtension(extensions, idNumber, number)
-	content = appendTLV(content, 0xa0, appendTLV(nil, 0x30, extensions))
-	return appendTLV(nil, 0x30, content), nil
+	content := appendExtension(nil, idAuthorityKeyID, keyID)
+	content = appendExtension(content, idNumber, number)
+	return appendTLV(nil, 0xa0, appendTLV(nil, 0x30, content))
 }
 
 func (t *Template) check() error {
@@ -112,32 +75,6 @@ func checkTime(t time.Time) error {
 
 func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// sortable is an entry with the octets by which it is sorted.
-type sortable struct {
-	serial []byte
-	entry  *Entry
-}
-
-// encodeEntries encodes the content of revokedCertificates.
-func encodeEntries(t Template) ([]byte, error) {
-	sorted := make([]sortable, len(t.Entries))
-	for i := range t.Entries {
-		sorted[i] = sortable{t.Entries[i].Serial.Octets(), &t.Entries[i]}
-	}
-	slices.SortFunc(sorted, func(a, b sortable) int { return compareIntegers(a.serial, b.serial) })
-	out := make([]byte, 0, 52*len(sorted)) // a serial of 16 octets and a reason
-	for i, s := range sorted {
-		if i > 0 && bytes.Equal(s.serial, sorted[i-1].serial) {
-			return nil, fmt.Errorf("the serial %s is there twice", s.entry.Serial)
-		}
-		if err := s.entry.check(t.ThisUpdate); err != nil {
-			return nil, fmt.Errorf("the entry of serial %s: %w", s.entry.Serial, err)
-		}
-		out = appendEntry(out, s)
-	}
-	return out, nil
-}
-
 func (e *Entry) check(thisUpdate time.Time) error {
 	if e.Serial.IsZero() {
 		return errors.New("there is no serial")
@@ -156,15 +93,14 @@ func (e *Entry) check(thisUpdate time.Time) error {
 
 // appendEntry appends one of revokedCertificates. The reason is left out when
 // unspecified (RFC 5280, Section 5.3.1).
-func appendEntry(out []byte, s sortable) []byte {
+func appendEntry(out []byte, e Entry) []byte {
+	serial := e.Serial.Octets()
 	var buffer [96]byte // on the stack, for serials up to 20 octets
-	content := appendTLV(buffer[:0], 0x02, s.serial)
-	content = appendTime(content, s.entry.RevocationDate)
-	if s.entry.Reason != pki.Unspecified {
-		content = append(content,
-			0x30, 0x0c, 0x30, 0x0a, // SEQUENCE OF, one Extension
-			0x06, 0x03, 0x55, 0x1d, 0x15, // idReasonCode
-			0x04, 0x03, 0x0a, 0x01, byte(s.entry.Reason)) // OCTET STRING, ENUMERATED
+	content := appendTLV(buffer[:0], 0x02, serial)
+	content = appendTime(content, e.RevocationDate)
+	if e.Reason != pki.Unspecified {
+		content = append(content, reasonPrefix...)
+		content = append(content, byte(e.Reason))
 	}
 	return appendTLV(out, 0x30, content)
 }
@@ -179,21 +115,32 @@ func appendExtension(out []byte, id string, value []byte) []byte {
 // (RFC 5280, Section 5.1.2.4). Fractions of a second are cut off.
 func appendTime(out []byte, t time.Time) []byte {
 	t = t.UTC()
-	if t.Year() < 2050 {
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	if year < 2050 {
 		out = append(out, 0x17, 13)
-		return t.AppendFormat(out, "060102150405Z")
+	} else {
+		out = appendTwo(append(out, 0x18, 15), year/100)
 	}
-	out = append(out, 0x18, 15)
-	return t.AppendFormat(out, "20060102150405Z")
+	for _, n := range [...]int{year % 100, int(month), day, hour, minute, second} {
+		out = appendTwo(out, n)
+	}
+	return append(out, 'Z')
 }
+
+// appendTwo appends two digits.
+func appendTwo(out []byte, n int) []byte { return append(out, '0'+byte(n/10), '0'+byte(n%10)) }
 
 // appendTLV appends an element in DER: tag, length, content.
 func appendTLV(out []byte, tag byte, content []byte) []byte {
+	return append(appendHeader(out, tag, len(content)), content...)
+}
+
+// appendHeader appends tag and length of an element with n octets of content.
+func appendHeader(out []byte, tag byte, n int) []byte {
 	out = append(out, tag)
-	n := len(content)
 	if n < 0x80 {
-		out = append(out, byte(n))
-		return append(out, content...)
+		return append(out, byte(n))
 	}
 	octets := 1
 	for n>>(8*octets) > 0 {
@@ -203,5 +150,5 @@ func appendTLV(out []byte, tag byte, content []byte) []byte {
 	for i := octets - 1; i >= 0; i-- {
 		out = append(out, byte(n>>(8*i)))
 	}
-	return append(out, content...)
+	return out
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
+	encoding_asn1 "encoding/asn1"
 	"errors"
 	"fmt"
 	"iter"
@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"mutual/pki"
+	"mutual/pki/keys"
 
 	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Entry is a revoked certificate of the issuer of the list.
@@ -43,6 +45,9 @@ type List struct {
 
 	entries cryptobyte.String // the content of revokedCertificates
 	index   []uint32          // where each entry begins, sorted by serial
+
+	canonical bool           // every entry is canonical, and they are sorted
+	digest    *keys.Digested // of tbs, where it was just made here
 }
 
 // Raw returns the DER of the whole list.
@@ -86,14 +91,34 @@ func (l *List) Len() int { return len(l.index) }
 // Entries goes through the entries in the order of the list.
 func (l *List) Entries() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
-		rest := l.entries
-		for !rest.Empty() {
-			e, _, err := readEntry(&rest, l.version)
-			if err != nil || !yield(e) { // no error: Parse has read them all
+		for at := 0; at < len(l.entries); {
+			e, length := l.entryAt(at, pki.Serial{})
+			if length == 0 || !yield(e) {
 				return
 			}
+			at += length
 		}
 	}
+}
+
+// entryAt reads the entry that begins at an offset. Its serial is given where
+// it is known.
+func (l *List) entryAt(at int, serial pki.Serial) (e Entry, length int) {
+	in := l.entries[at:]
+	length, octets := canonicalEntry(in)
+	if length == 0 {
+		rest := in
+		e, _, err := readEntry(&rest, l.version)
+		if err != nil {
+			return e, 0 // cannot be: Parse has read them all
+		}
+		return e, len(in) - len(rest)
+	}
+	if serial.IsZero() {
+		serial, _ = pki.SerialFromOctets(octets) // canonicalEntry has checked them
+	}
+	date, reason := decodeCanonical(in[:length], octets)
+	return Entry{serial, date, reason}, length
 }
 
 // Lookup finds the entry of a serial. Of two with the same serial, which
@@ -109,11 +134,7 @@ func (l *List) Lookup(serial pki.Serial) (Entry, bool) {
 	var found Entry
 	ok := false
 	for ; i < len(l.index) && bytes.Equal(l.serialAt(l.index[i]), want); i++ {
-		rest := l.entries[l.index[i]:]
-		e, _, err := readEntry(&rest, l.version)
-		if err != nil {
-			break // cannot be: Parse has read them all
-		}
+		e, _ := l.entryAt(int(l.index[i]), serial)
 		if !ok || e.RevocationDate.Before(found.RevocationDate) {
 			found, ok = e, true
 		}
@@ -121,25 +142,37 @@ func (l *List) Lookup(serial pki.Serial) (Entry, bool) {
 	return found, ok
 }
 
-// buildIndex sorts where the entries begin by serial. Most lists are sorted
-// already, and then nothing moves.
-func (l *List) buildIndex(offsets []uint32) {
-	compare := func(a, b uint32) int { return compareIntegers(l.serialAt(a), l.serialAt(b)) }
-	if !slices.IsSortedFunc(offsets, compare) {
-		slices.SortStableFunc(offsets, compare)
-	}
-	l.index = offsets
-}
-
 // serialAt returns the content octets of the serial of the entry that begins
 // at the offset.
-func (l *List) serialAt(offset uint32) []byte {
-	rest := l.entries[offset:]
+func (l *List) serialAt(offset uint32) []byte { return serialOf(l.entries[offset:]) }
+
+// serialOfLong is serialOf for an entry of any length.
+func serialOfLong(in cryptobyte.String) []byte {
 	var entry, serial cryptobyte.String
-	if !rest.ReadASN1(&entry, tagSequence) || !entry.ReadASN1(&serial, tagInteger) {
-		return nil // cannot be: Parse has read them all
+	if !in.ReadASN1(&entry, tagSequence) || !entry.ReadASN1(&serial, tagInteger) {
+		return nil // cannot be: it has been accepted
 	}
 	return serial
+}
+
+// readElement gives the content of the element with which in begins, and which
+// we have written.
+func readElement(in cryptobyte.String) []byte {
+	var content cryptobyte.String
+	if !in.ReadAnyASN1(&content, new(asn1.Tag)) {
+		return nil
+	}
+	return content
+}
+
+// elementSize gives the length of the element with which in begins, and which
+// we have written.
+func elementSize(in cryptobyte.String) int {
+	rest := in
+	if !rest.ReadAnyASN1(new(cryptobyte.String), new(asn1.Tag)) {
+		return 0
+	}
+	return len(in) - len(rest)
 }
 
 // CheckSignature returns nil if the CA signed the list: it may sign lists, as
@@ -147,7 +180,7 @@ func (l *List) serialAt(offset uint32) []byte {
 // is its key's, not made with SHA-1 or MD5. It judges neither names nor times.
 func (l *List) CheckSignature(ca *x509.Certificate) error {
 	hasUsage := slices.ContainsFunc(ca.Extensions, func(e pkix.Extension) bool {
-		return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 15})
+		return e.Id.Equal(encoding_asn1.ObjectIdentifier{2, 5, 29, 15})
 	})
 	if hasUsage && ca.KeyUsage&x509.KeyUsageCRLSign == 0 {
 		return errors.New("its key usage does not allow to sign revocation lists (no cRLSign)")
@@ -155,6 +188,9 @@ func (l *List) CheckSignature(ca *x509.Certificate) error {
 	algorithm, err := signatureAlgorithm(l.algorithm)
 	if err != nil {
 		return err
+	}
+	if l.digest != nil {
+		return l.digest.Verify(ca.PublicKey, l.signature)
 	}
 	if err := ca.CheckSignature(algorithm, l.tbs, l.signature); err != nil {
 		return fmt.Errorf("checking the signature of the revocation list: %w", err)
@@ -185,16 +221,16 @@ func compareIntegers(a, b []byte) int {
 // not among them.
 func signatureAlgorithm(der []byte) (x509.SignatureAlgorithm, error) {
 	input := cryptobyte.String(der)
-	var oid asn1.ObjectIdentifier
+	var oid encoding_asn1.ObjectIdentifier
 	if !input.ReadASN1(&input, tagSequence) || !input.ReadASN1ObjectIdentifier(&oid) {
 		return 0, errors.New("the signature algorithm is malformed")
 	}
 	none := input.Empty()
 	null := bytes.Equal(input, []byte{0x05, 0x00})
-	rsa := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1}
-	ecdsa := asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3}
+	rsa := encoding_asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1}
+	ecdsa := encoding_asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3}
 	for _, known := range []struct {
-		arc asn1.ObjectIdentifier
+		arc encoding_asn1.ObjectIdentifier
 		end int
 		ok  bool // whether the parameters are right
 		alg x509.SignatureAlgorithm
@@ -208,7 +244,7 @@ func signatureAlgorithm(der []byte) (x509.SignatureAlgorithm, error) {
 		{ecdsa, 2, none, x509.ECDSAWithSHA256},
 		{ecdsa, 3, none, x509.ECDSAWithSHA384},
 		{ecdsa, 4, none, x509.ECDSAWithSHA512},
-		{asn1.ObjectIdentifier{1, 3, 101}, 112, none, x509.PureEd25519},
+		{encoding_asn1.ObjectIdentifier{1, 3, 101}, 112, none, x509.PureEd25519},
 	} {
 		if known.ok && oid.Equal(append(slices.Clip(known.arc), known.end)) {
 			return known.alg, nil

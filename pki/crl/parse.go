@@ -98,6 +98,7 @@ func (l *List) parseTBS(tbs cryptobyte.String, u *unsupported) error {
 	if err := l.parseHead(&tbs); err != nil {
 		return err
 	}
+	l.canonical = l.version == 2
 	if tbs.PeekASN1Tag(tagSequence) {
 		if err := l.parseEntries(&tbs, u); err != nil {
 			return err
@@ -208,18 +209,33 @@ func (l *List) parseEntries(tbs *cryptobyte.String, u *unsupported) error {
 	}
 	// An entry has at least 20 octets: the first guess is never far too large.
 	offsets := make([]uint32, 0, len(l.entries)/32+1)
-	rest := l.entries
-	for !rest.Empty() {
-		offsets = append(offsets, uint32(len(l.entries)-len(rest)))
-		_, feature, err := readEntry(&rest, l.version)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", len(offsets), err)
+	sorted, canonical := true, l.canonical
+	var last []byte
+	for at := 0; at < len(l.entries); {
+		offsets = append(offsets, uint32(at))
+		length, serial := canonicalEntry(l.entries[at:])
+		if length == 0 || l.version == 1 {
+			rest := l.entries[at:]
+			_, feature, err := readEntry(&rest, l.version)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w", len(offsets), err)
+			}
+			if feature != "" {
+				u.add(feature)
+			}
+			length, serial, canonical = len(l.entries)-at-len(rest), serialOf(l.entries[at:]), false
 		}
-		if feature != "" {
-			u.add(feature)
+		if last != nil && sorted {
+			order := compareIntegers(last, serial)
+			sorted, canonical = order <= 0, canonical && order < 0
 		}
+		last = serial
+		at += length
 	}
-	l.buildIndex(offsets)
+	l.index, l.canonical = offsets, canonical
+	if !sorted {
+		sortBySerial(l.index, l.serialAt)
+	}
 	return nil
 }
 

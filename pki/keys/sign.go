@@ -81,15 +81,37 @@ func AlgorithmIdentifier(pub crypto.PublicKey) ([]byte, error) {
 	return b.Bytes()
 }
 
+// Digested is a message as a key of a kind is given it: for most keys its
+// hash, so that a large message is read once to be signed and checked.
+type Digested struct {
+	scheme scheme
+	digest []byte
+}
+
+// Digest makes of a message what keys like pub sign.
+func Digest(pub crypto.PublicKey, message []byte) (Digested, error) {
+	s, err := schemeOf(pub)
+	if err != nil {
+		return Digested{}, err
+	}
+	return Digested{s, s.digest(message)}, nil
+}
+
 // Sign signs the message as SignatureAlgorithm says of the signer's key. The
 // signer is given no source of chance, with which the keys of this package
 // sign the same message always the same way (ECDSA by RFC 6979).
 func Sign(signer crypto.Signer, message []byte) ([]byte, error) {
-	s, err := schemeOf(signer.Public())
+	d, err := Digest(signer.Public(), message)
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
-	signature, err := signer.Sign(nil, s.digest(message), s.hash)
+	return d.Sign(signer)
+}
+
+// Sign is the function Sign for the message. The signer's key is of the kind
+// that the digest was made for.
+func (d Digested) Sign(signer crypto.Signer) ([]byte, error) {
+	signature, err := signer.Sign(nil, d.digest, d.scheme.hash)
 	if err != nil {
 		return nil, fmt.Errorf("signing with the key (%s): %w", Describe(signer.Public()), err)
 	}
@@ -99,21 +121,34 @@ func Sign(signer crypto.Signer, message []byte) ([]byte, error) {
 // Verify returns nil if the signature is one that Sign makes for the message
 // with the private key of pub.
 func Verify(pub crypto.PublicKey, message, signature []byte) error {
-	s, err := schemeOf(pub)
+	d, err := Digest(pub, message)
 	if err != nil {
 		return fmt.Errorf("verifying a signature: %w", err)
 	}
+	return d.Verify(pub, signature)
+}
+
+// Verify is the function Verify for the message. A key of another kind than
+// the digest was made for has not signed it.
+func (d Digested) Verify(pub crypto.PublicKey, signature []byte) error {
 	good := false
-	switch pub := pub.(type) {
-	case *ecdsa.PublicKey:
-		good = ecdsa.VerifyASN1(pub, s.digest(message), signature)
-	case *rsa.PublicKey:
-		good = rsa.VerifyPKCS1v15(pub, s.hash, s.digest(message), signature) == nil
-	case ed25519.PublicKey:
-		good = len(pub) == ed25519.PublicKeySize && ed25519.Verify(pub, message, signature)
+	if s, err := schemeOf(pub); err == nil && s.x509 == d.scheme.x509 {
+		good = d.isSignedBy(pub, signature)
 	}
 	if !good {
 		return fmt.Errorf("the signature was not made with this key (%s)", Describe(pub))
 	}
 	return nil
+}
+
+func (d Digested) isSignedBy(pub crypto.PublicKey, signature []byte) bool {
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		return ecdsa.VerifyASN1(pub, d.digest, signature)
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(pub, d.scheme.hash, d.digest, signature) == nil
+	case ed25519.PublicKey:
+		return len(pub) == ed25519.PublicKeySize && ed25519.Verify(pub, d.digest, signature)
+	}
+	return false
 }

@@ -7,19 +7,29 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"mutual/pki/authority"
-	"mutual/pki/internal/durable"
 	"mutual/pki/pemfile"
 )
 
 // CRLs reads what is known of the newest list of each CA in use: those of the
 // issuing CAs and then those of the roots, of each role the newest CA's first.
+// The files of lists are read only where one of them is not in place.
 func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
+	lists, err := p.newestLists(ctx)
+	for i := range lists {
+		lists[i].AtHand = lists[i].InPlace || lists[i].isKept()
+	}
+	return lists, err
+}
+
+// newestLists is CRLs, but for whether the lists are at hand.
+func (p *PKI) newestLists(ctx context.Context) ([]Published, error) {
 	settings, err := p.Settings(ctx)
 	if err != nil {
 		return nil, err
@@ -60,7 +70,6 @@ func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
 		l.dirs = p.listDirs(settings.Publish)
 		l.Incomplete = l.incompleteDirs(p.dir)
 		l.InPlace = len(l.Incomplete) == 0
-		l.AtHand = l.InPlace || l.bytes() != nil
 		out = append(out, l)
 	}
 	return out, wrap("reading the CRLs", rows.Err())
@@ -119,35 +128,53 @@ func (l *Published) isIn(dir string, beside []string) bool {
 }
 
 // bytes gives the list as it was signed, or nil where nothing holds it any
-// more. Where its CA has just ceased to be the newest, its file still has the
-// name that it had as such.
+// more.
 func (l *Published) bytes() []byte {
 	if l.der != nil {
 		return l.der
 	}
-	for _, dir := range l.dirs {
-		for _, base := range []string{l.base, string(l.Issuer)} {
-			if der := readIfSame(fileIn(dir, crlPath(base, "crl")), l.sha256); der != nil {
-				return der
-			}
+	for _, path := range l.places() {
+		data, err := os.ReadFile(path)
+		if sum := sha256.Sum256(data); err == nil && bytes.Equal(sum[:], l.sha256) {
+			return data
 		}
 	}
 	return nil
 }
 
+// isKept reports whether bytes gives the list, without holding it.
+func (l *Published) isKept() bool {
+	return l.der != nil || slices.ContainsFunc(l.places(), func(path string) bool {
+		f, err := os.Open(path)
+		if err != nil {
+			return false
+		}
+		defer func() { _ = f.Close() }() // only read
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		return err == nil && bytes.Equal(h.Sum(nil), l.sha256)
+	})
+}
+
+// places gives the files that have the number of the list. Where its CA has just
+// ceased to be the newest, its file still has the name that it had as such.
+func (l *Published) places() []string {
+	var out []string
+	for _, dir := range l.dirs {
+		for _, base := range []string{l.base, string(l.Issuer)} {
+			path := fileIn(dir, crlPath(base, "crl"))
+			number, err := numberIn(path)
+			if err == nil && l.Number != nil && number.Cmp(l.Number) == 0 && !slices.Contains(out, path) {
+				out = append(out, path)
+			}
+		}
+	}
+	return out
+}
+
 // fileIn is the path of a file of ours, which is written with slashes, in a
 // directory.
 func fileIn(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
-
-// readIfSame reads a file if it has the SHA-256, and else gives nil: it will be
-// made again.
-func readIfSame(path string, sum []byte) []byte {
-	data, err := os.ReadFile(path)
-	if got := sha256.Sum256(data); err != nil || !bytes.Equal(got[:], sum) {
-		return nil
-	}
-	return data
-}
 
 // writeLists puts the lists into the directory by rename: all of them in one
 // file, the newest issuing CA's first because some programs read only one;
@@ -157,7 +184,7 @@ func (p *PKI) writeLists(ctx context.Context, lists []Published) error {
 	if err := p.refuseNewer(ctx, p.dir, lists); err != nil {
 		return err
 	}
-	var chain bytes.Buffer
+	var chain [][]byte
 	var missing error
 	for _, l := range lists {
 		if l.der == nil && l.Older && errors.Is(l.Skipped, authority.ErrIssuerExpired) {
@@ -166,32 +193,31 @@ func (p *PKI) writeLists(ctx context.Context, lists []Published) error {
 		if l.der == nil {
 			missing = fmt.Errorf("the CRL of the %s is not in its file and cannot be made: %w", l.CA(), l.Skipped)
 		}
-		chain.Write(pemfile.EncodeCRL(l.der))
+		chain = append(chain, l.der)
 	}
+	var files []file
 	if missing == nil {
-		if err := writeIfOther(p.Path(ChainPath), chain.Bytes()); err != nil {
-			return err
-		}
+		files = append(files, file{p.Path(ChainPath), listsPEM(chain...)})
 	}
 	for _, l := range slices.Backward(lists) {
-		if l.der == nil {
-			continue
+		if l.der != nil {
+			files = append(files, file{l.Files[1], listsPEM(l.der)}, file{l.Files[0], octets(l.der)})
 		}
-		if err := writeIfOther(l.Files[1], pemfile.EncodeCRL(l.der)); err != nil {
-			return err
-		}
-		if err := writeIfOther(l.Files[0], l.der); err != nil {
-			return err
-		}
+	}
+	if err := replaceFiles(files); err != nil {
+		return err
 	}
 	return missing
 }
 
-// writeIfOther replaces a file that everybody may read, unless it holds the
-// data already.
-func writeIfOther(path string, data []byte) error {
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
+// listsPEM is the content of a file with the lists in PEM.
+func listsPEM(ders ...[]byte) body {
+	return func(w io.Writer) error {
+		for _, der := range ders {
+			if err := pemfile.WriteCRL(w, der); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
-	return durable.WriteFile(path, data, 0o644)
 }

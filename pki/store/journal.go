@@ -264,6 +264,13 @@ func checkJournalEnd(ctx context.Context, q querier, last int64) error {
 	if err == nil && missing != 0 {
 		return &ChainError{last, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
 	}
+	if err != nil {
+		return err
+	}
+	wrong, err := wrongNumbers(ctx, q)
+	if err == nil && wrong != "" {
+		return &ChainError{last, wrong}
+	}
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"testing"
-	"time"
 
 	"mutual/pki"
 	"mutual/pki/authority"
@@ -13,23 +12,31 @@ import (
 // A revocation that is gone from the database must not be gone from the list
 // without a word.
 func TestLostRevocation(t *testing.T) {
-	for what, damage := range map[string]string{
-		"row":         `DELETE FROM revocation`,
-		"certificate": `UPDATE certificate SET sha256 = NULL WHERE kind = 'client'`,
-	} {
-		t.Run(what, func(t *testing.T) {
-			f := newFixture(t)
-			f.issue("alice", "")
-			f.revoke("alice")
-			_, err := f.db.ExecContext(t.Context(), damage)
-			f.must(err)
-			if _, err := f.Refresh(t.Context(), RefreshRequest{}); !errors.Is(err, ErrDamaged) {
-				t.Errorf("the list is made all the same: %v", err)
-			}
-			if _, _, err := f.VerifyJournal(t.Context(), nil); what == "row" && !as[*ChainError](err) {
-				t.Errorf("the journal is good all the same: %v", err)
-			}
-		})
+	f := newFixture(t)
+	f.issue("alice", "")
+	f.revoke("alice")
+	f.sql(`DELETE FROM revocation`)
+	if _, err := f.Refresh(t.Context(), RefreshRequest{}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("the list is made all the same: %v", err)
+	}
+	if _, _, err := f.VerifyJournal(t.Context(), nil); !as[*ChainError](err) {
+		t.Errorf("the journal is good all the same: %v", err)
+	}
+}
+
+// A revocation whose certificate is gone stays in the list that is made of the
+// last one, and is missed by one that is made anew.
+func TestLostCertificate(t *testing.T) {
+	f := newFixture(t)
+	c := f.issue("alice", "")
+	f.revoke("alice")
+	f.sql(`UPDATE certificate SET sha256 = NULL WHERE kind = 'client'`)
+	_, err := f.Refresh(t.Context(), RefreshRequest{})
+	f.must(err)
+	f.entry(c.Serial)
+	f.must(os.Remove(f.Path("crl/issuing.crl")))
+	if _, err := f.Refresh(t.Context(), RefreshRequest{}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("the list is made all the same: %v", err)
 	}
 }
 
@@ -59,14 +66,16 @@ func TestDateOfAHoldThatBecomesARevocation(t *testing.T) {
 		f.must(f.update(t.Context(), nil, func(tx *Tx) error { return tx.putRevocation(c) }))
 	}
 	record(pki.CertificateHold, 1)
-	snapshot, err := f.revokedBy(t.Context(), c.issuer)
+	ca, err := f.Issuing(t.Context())
+	f.must(err)
+	made, err := ca.IssueCRL([]authority.Revoked{{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation}},
+		authority.LastCRL{}, lifetime("30d"), f.now)
 	f.must(err)
 	record(pki.KeyCompromise, 2)
-	thisUpdate := f.now.Add(-10 * time.Minute)
-	f.must(f.update(t.Context(), nil, func(tx *Tx) error { return tx.fixDates(snapshot.fresh, thisUpdate) }))
+	f.must(f.update(t.Context(), nil, func(tx *Tx) error { return tx.fixDates(c.issuer, made.DER) }))
 	got, err := f.Lookup(t.Context(), c.Fingerprint)
 	f.must(err)
-	if !got.Revocation.ListedFrom.Equal(thisUpdate) || got.Revocation.Reason != pki.KeyCompromise {
-		t.Errorf("the revocation is %+v, and the list has the date %s", got.Revocation, thisUpdate)
+	if !got.Revocation.ListedFrom.Equal(made.ThisUpdate) || got.Revocation.Reason != pki.KeyCompromise {
+		t.Errorf("the revocation is %+v, and the list has the date %s", got.Revocation, made.ThisUpdate)
 	}
 }

@@ -23,8 +23,11 @@ func (p *PKI) version(ctx context.Context) (int, error) {
 func (p *PKI) migrate(ctx context.Context) error {
 	version, err := p.version(ctx)
 	switch {
-	case err != nil || version == schemaVersion:
+	case err != nil:
 		return err
+	case version == schemaVersion:
+		p.schema.Store(schemaVersion)
+		return nil
 	case version > schemaVersion: // since it was opened
 		return fmt.Errorf("%w: it has version %d, and this program knows %d", ErrNewer, version, schemaVersion)
 	}
@@ -44,7 +47,21 @@ func (p *PKI) migrate(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
 		return wrap("migrating the database", err)
 	}
-	return wrap("migrating the database", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return wrap("migrating the database", err)
+	}
+	p.schema.Store(schemaVersion)
+	return nil
+}
+
+// migrateFirst is migrate for who will read what only a new schema has, and
+// then write.
+func (p *PKI) migrateFirst(ctx context.Context) error {
+	version, err := p.version(ctx)
+	if err != nil || version == schemaVersion {
+		return err
+	}
+	return p.update(ctx, nil, func(*Tx) error { return nil })
 }
 
 // copyDatabase writes the database as it is at this moment to another file,

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/big"
@@ -12,7 +10,6 @@ import (
 
 	"mutual/pki"
 	"mutual/pki/authority"
-	"mutual/pki/crl"
 	"mutual/pki/profile"
 )
 
@@ -241,6 +238,11 @@ func (p *PKI) makeLists(ctx context.Context, req publishRequest) ([]Published, e
 	if err := req.served(lists, signers); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(signers, func(ca *authority.CA) bool { return ca != nil }) {
+		if err := p.migrateFirst(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for i, ca := range signers {
 		if ca == nil {
 			continue
@@ -277,165 +279,6 @@ func (p *PKI) listSigner(ctx context.Context, l *Published, req publishRequest) 
 // going on with the next list makes no sense.
 func isFatal(err error) bool {
 	return errors.Is(err, ErrDamaged) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// makeList signs the CRL that follows, and records it before any file of it
-// appears: two different lists never share a number.
-func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req publishRequest) error {
-	settings, err := p.Settings(ctx)
-	if err != nil {
-		return err
-	}
-	lifetime := settings.CRLTTL
-	if l.Issuer == pki.KindRoot {
-		lifetime = settings.RootCRLTTL
-	}
-	revoked, err := p.revokedBy(ctx, l.ca)
-	if err != nil {
-		return err
-	}
-	last, err := p.lastList(ctx, l)
-	if err != nil {
-		return err
-	}
-	if req.acceptClock && last.ThisUpdate.After(p.now()) {
-		last.ThisUpdate = time.Time{}
-	}
-	made, err := ca.IssueCRL(revoked.entries, last, lifetime, p.now())
-	if err != nil {
-		return err
-	}
-	if err := p.recordList(ctx, l, ca, made, revoked, req); err != nil {
-		return err
-	}
-	sum := sha256.Sum256(made.DER)
-	l.Number, l.ThisUpdate, l.NextUpdate, l.Entries = made.Number, made.ThisUpdate, made.NextUpdate, made.Entries
-	l.Made, l.InPlace, l.AtHand, l.Overdue, l.Incomplete, l.Skipped = true, true, true, false, nil, nil
-	l.epoch, l.sha256, l.der = revoked.epoch, sum[:], made.DER
-	return nil
-}
-
-// revokedBy reads, in one snapshot, what a CA has revoked and the epoch up to
-// which that is so.
-func (p *PKI) revokedBy(ctx context.Context, issuer int64) (revoked, error) {
-	var out revoked
-	tx, err := p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return out, wrap("reading the revocations", err)
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	if err := tx.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'epoch'`).Scan(&out.epoch); err != nil {
-		return out, wrap("reading the epoch", err)
-	}
-	err = p.each(ctx, tx, "r.reason IS NOT NULL AND c.issuer = $1", []any{issuer}, func(c Certificate) error {
-		out.entries = append(out.entries, authority.Revoked{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation})
-		if c.Revocation.ListedFrom.IsZero() {
-			out.fresh = append(out.fresh, c.id)
-		}
-		return nil
-	})
-	if err != nil {
-		return out, err
-	}
-	if err := checkRevocations(ctx, tx, issuer, len(out.entries)); err != nil {
-		return out, err
-	}
-	carried, err := carriedBy(ctx, tx, issuer, out.entries)
-	out.entries = append(out.entries, carried...)
-	return out, err
-}
-
-// revoked is what a CA lists at an epoch; fresh are the certificates that no
-// list has carried yet.
-type revoked struct {
-	entries []authority.Revoked
-	fresh   []int64
-	epoch   int64
-}
-
-// checkRevocations refuses a database that has lost revocations: the list
-// would let those certificates in again.
-func checkRevocations(ctx context.Context, q querier, issuer int64, read int) error {
-	missing, err := missingRevocations(ctx, q)
-	if err != nil {
-		return err
-	}
-	var ofIssuer int
-	if err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
-		WHERE c.issuer = $1`, issuer).Scan(&ofIssuer); err != nil {
-		return wrap("counting the revocations", err)
-	}
-	if missing += ofIssuer - read; missing != 0 {
-		return fmt.Errorf("%w: %d revocations that were recorded are not in it", ErrDamaged, missing)
-	}
-	return nil
-}
-
-// missingRevocations counts the revocations that were recorded and are gone. A
-// database from before they were counted cannot tell.
-func missingRevocations(ctx context.Context, q querier) (int, error) {
-	var missing int
-	err := q.QueryRowContext(ctx, `SELECT COALESCE((SELECT value FROM counters WHERE name = 'revocations') - (SELECT COUNT(*) FROM revocation), 0)`).Scan(&missing)
-	return missing, wrap("counting the revocations", err)
-}
-
-// recordList stores a signed list and fixes the dates of the entries that it
-// carries for the first time.
-func (p *PKI) recordList(ctx context.Context, l *Published, by *authority.CA, made *authority.CRL, revoked revoked, req publishRequest) error {
-	list, err := crl.Parse(made.DER)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(made.DER)
-	var der []byte
-	if l.Issuer == pki.KindRoot { // an offline root cannot be asked again
-		der = made.DER
-	}
-	signer := p.signerAtHand(ctx)
-	if signer == nil && l.Issuer == pki.KindIssuing {
-		signer = by
-	}
-	return p.update(ctx, signer, func(t *Tx) error {
-		if err := t.tickFor(req.acceptClock); err != nil {
-			return err
-		}
-		number, err := t.append("crl", string(l.Issuer), map[string]any{
-			"key":    l.Key,
-			"number": made.Number.String(), "thisUpdate": made.ThisUpdate, "nextUpdate": made.NextUpdate, "entries": made.Entries,
-			"sha256": fmt.Sprintf("%x", sum), "clockAccepted": req.acceptClock,
-		})
-		if err != nil {
-			return err
-		}
-		if err := t.exec("recording the CRL", `INSERT INTO crl
-			(issuer, number, this_update, next_update, entries, epoch, journal, signature, sha256, der)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			l.ca, made.Number.Int64(), made.ThisUpdate.Unix(), made.NextUpdate.Unix(), made.Entries, revoked.epoch, number,
-			list.Signature(), sum[:], der); err != nil {
-			return err
-		}
-		return t.fixDates(revoked.fresh, made.ThisUpdate)
-	})
-}
-
-// fixDates gives the entries that were listed for the first time the date that
-// they have in the list, for good.
-func (t *Tx) fixDates(fresh []int64, thisUpdate time.Time) error {
-	for _, id := range fresh {
-		// Since the list was made the hold may have become a revocation, which
-		// keeps the date, or have ended.
-		found, err := t.pki.all(t.ctx, t.tx, "r.listed_from IS NULL AND r.reason IS NOT NULL AND c.id = $1", id)
-		if err != nil {
-			return err
-		}
-		for _, c := range found {
-			c.Revocation.ListedFrom = c.Revocation.ListDate(thisUpdate)
-			if err := t.putRevocation(c); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // tickFor is tick, or where the operator accepted the clock sets the newest

@@ -90,16 +90,11 @@ func (p *PKI) copyFiles(ctx context.Context, dir string, lists []Published) erro
 }
 
 func (p *PKI) copyLists(dir string, names []string) error {
-	for _, name := range names {
-		data, err := os.ReadFile(p.Path(name))
-		if err != nil {
-			return err
-		}
-		if err := writeIfOther(fileIn(dir, name), data); err != nil {
-			return err
-		}
+	files := make([]file, len(names))
+	for i, name := range names {
+		files[i] = file{fileIn(dir, name), copyOf(p.Path(name))}
 	}
-	return nil
+	return replaceFiles(files)
 }
 
 // makePublic creates a directory that everybody may read, and what is missing

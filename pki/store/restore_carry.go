@@ -49,51 +49,47 @@ func (p *PKI) lastList(ctx context.Context, l *Published) (authority.LastCRL, er
 	return last, nil
 }
 
-// carriedBy gives the entries that a CA goes on listing although the inventory
+// carried puts the entries that a CA goes on listing although the inventory
 // does not know their certificates: those of the list that a restore adopted.
 // They stay while the CA lives, for nobody knows when they expire.
-func carriedBy(ctx context.Context, q querier, issuer int64, revoked []authority.Revoked) ([]authority.Revoked, error) {
+func (s *snapshot) carried(put func(authority.Revoked) error) error {
+	issuer := s.list.ca
 	var der, sum, ca []byte
-	err := q.QueryRowContext(ctx, `SELECT l.der, l.sha256, c.der FROM counters k
+	err := s.tx.QueryRowContext(s.ctx, `SELECT l.der, l.sha256, c.der FROM counters k
 		JOIN crl l ON l.issuer = $1 AND l.number = k.value
 		JOIN certificate c ON c.subject_ca = l.issuer
 		WHERE k.name = $2 ORDER BY c.not_after DESC LIMIT 1`, issuer, adoptedCounter(issuer)).Scan(&der, &sum, &ca)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, wrap("reading the list that was adopted", err)
+		return wrap("reading the list that was adopted", err)
 	}
 	if got := sha256.Sum256(der); !bytes.Equal(got[:], sum) {
-		return nil, errNeedsDigest
+		return errNeedsDigest
 	}
 	list, err := crl.Parse(der)
 	if err != nil {
-		return nil, fmt.Errorf("%w: reading the list that was adopted: %v", ErrDamaged, err)
+		return fmt.Errorf("%w: reading the list that was adopted: %v", ErrDamaged, err)
 	}
 	notAfter, err := notAfterOf(ca)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	listed := make(map[pki.Serial]bool, len(revoked))
-	for _, r := range revoked {
-		listed[r.Serial] = true
-	}
-	var out []authority.Revoked
 	for e := range list.Entries() {
-		if listed[e.Serial] {
+		known, err := isKnown(s.ctx, s.tx, issuer, e.Serial)
+		if err != nil {
+			return err
+		}
+		if known { // then the inventory says whether it is revoked
 			continue
 		}
-		known, err := isKnown(ctx, q, issuer, e.Serial)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
-			out = append(out, authority.Revoked{Serial: e.Serial, NotAfter: notAfter,
-				Revocation: authority.Revocation{Reason: e.Reason, Done: e.RevocationDate, ListedFrom: e.RevocationDate}})
+		if err := put(authority.Revoked{Serial: e.Serial, NotAfter: notAfter,
+			Revocation: authority.Revocation{Reason: e.Reason, Done: e.RevocationDate, ListedFrom: e.RevocationDate}}); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 func notAfterOf(der []byte) (time.Time, error) {

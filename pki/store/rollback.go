@@ -36,7 +36,7 @@ func (p *PKI) checkPublished(ctx context.Context) error {
 	for _, dir := range p.listDirs(settings.Publish) {
 		found = append(found, listsIn(dir)...)
 	}
-	lists, err := p.CRLs(ctx)
+	lists, err := p.newestLists(ctx)
 	if err != nil {
 		return err
 	}
