@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"time"
 
@@ -35,16 +36,23 @@ func crlShowCommand() *cli.Command {
 	})
 }
 
-// listView is a CRL and its entries.
+// listView is a CRL. Its entries are read as they are printed: there may be a
+// million.
 type listView struct {
-	File           string      `json:"file"`
-	Issuer         string      `json:"issuer"`
-	Number         string      `json:"crlNumber,omitempty"`
-	ThisUpdate     time.Time   `json:"thisUpdate"`
-	NextUpdate     *time.Time  `json:"nextUpdate"`
-	AuthorityKeyID string      `json:"authorityKeyIdentifier,omitempty"`
-	Entries        []entryView `json:"revokedCertificates"`
-	expired        bool
+	listHead
+	entries iter.Seq2[entryView, error]
+	count   int
+	expired bool
+}
+
+// After it stands the array revokedCertificates.
+type listHead struct {
+	File           string     `json:"file"`
+	Issuer         string     `json:"issuer"`
+	Number         string     `json:"crlNumber,omitempty"`
+	ThisUpdate     time.Time  `json:"thisUpdate"`
+	NextUpdate     *time.Time `json:"nextUpdate"`
+	AuthorityKeyID string     `json:"authorityKeyIdentifier,omitempty"`
 }
 
 type entryView struct {
@@ -56,6 +64,27 @@ type entryView struct {
 
 // listsView is several of them.
 type listsView []*listView
+
+// JSON implements longView.
+func (v listsView) JSON(p *ui.Printer) error {
+	lists := p.Array()
+	for _, l := range v {
+		o, err := lists.Object()
+		if err != nil {
+			return err
+		}
+		if err := o.Members(l.listHead); err != nil {
+			return err
+		}
+		if err := addArray(o, "revokedCertificates", l.entries); err != nil {
+			return err
+		}
+		if err := o.Close(); err != nil {
+			return err
+		}
+	}
+	return lists.Close()
+}
 
 // Text implements view.
 func (v listsView) Text(p *ui.Printer) error {
@@ -84,16 +113,21 @@ func (v *listView) text(p *ui.Printer) error {
 		ui.Serial.Field("CRL number", v.Number),
 		ui.Plain.Field("thisUpdate", when(v.ThisUpdate)),
 		style.Field("nextUpdate", next),
-		ui.Plain.Field("entries", strconv.Itoa(len(v.Entries))),
+		ui.Plain.Field("entries", strconv.Itoa(v.count)),
 	)
-	if len(v.Entries) == 0 {
+	if v.count == 0 {
 		return p.Flush()
 	}
-	t := ui.NewTable(ui.Column{Title: "SERIAL"}, ui.Column{Title: "REVOKED"}, ui.Column{Title: "REASON"}, ui.Column{Title: "NAME", Flexible: true})
-	for _, e := range v.Entries {
-		t.Row(ui.Serial.Of(e.Serial.String()), ui.Plain.Of(when(e.RevocationDate)), ui.Revoked.Of(e.Reason.String()), ui.Name.Of(e.Name))
+	t := p.LongTable(ui.Column{Title: "SERIAL"}, ui.Column{Title: "REVOKED"}, ui.Column{Title: "REASON"}, ui.Column{Title: "NAME", Flexible: true})
+	for e, err := range v.entries {
+		if err != nil {
+			return err
+		}
+		if err := t.Row(ui.Serial.Of(e.Serial.String()), ui.Plain.Of(when(e.RevocationDate)), ui.Revoked.Of(e.Reason.String()), ui.Name.Of(e.Name)); err != nil {
+			return err
+		}
 	}
-	return p.Table(t)
+	return t.Close()
 }
 
 func runCRLShow(ctx context.Context, r *run, c *cli.Context) error {
@@ -120,9 +154,7 @@ func runCRLShow(ctx context.Context, r *run, c *cli.Context) error {
 				return withHint(err, "make it again with: "+refreshCommand(known))
 			}
 			v := r.newListView(known.Files[0], lists[0])
-			if err := nameEntries(ctx, p, v); err != nil {
-				return err
-			}
+			v.entries = named(ctx, p, known, lists[0])
 			views = append(views, v)
 		}
 		return r.emit(views)
@@ -157,17 +189,26 @@ func (r *run) readLists(path string) ([]*crl.List, error) {
 }
 
 func (r *run) newListView(file string, l *crl.List) *listView {
-	v := &listView{File: file, Issuer: nameText(l.Issuer()), ThisUpdate: l.ThisUpdate(), AuthorityKeyID: hex.EncodeToString(l.AuthorityKeyID()), Entries: []entryView{}}
+	v := &listView{listHead: listHead{File: file, Issuer: nameText(l.Issuer()), ThisUpdate: l.ThisUpdate(), AuthorityKeyID: hex.EncodeToString(l.AuthorityKeyID())},
+		count: l.Len()}
 	if n := l.Number(); n != nil {
 		v.Number = n.String()
 	}
 	if next := l.NextUpdate(); !next.IsZero() {
 		v.NextUpdate, v.expired = &next, r.now().After(next)
 	}
-	for e := range l.Entries() {
-		v.Entries = append(v.Entries, entryView{Serial: e.Serial, RevocationDate: e.RevocationDate, Reason: e.Reason})
+	v.entries = func(yield func(entryView, error) bool) {
+		for e := range l.Entries() {
+			if !yield(newEntryView(e), nil) {
+				return
+			}
+		}
 	}
 	return v
+}
+
+func newEntryView(e crl.Entry) entryView {
+	return entryView{Serial: e.Serial, RevocationDate: e.RevocationDate, Reason: e.Reason}
 }
 
 // nameText writes a DER name as RFC 4514 does.
@@ -179,20 +220,17 @@ func nameText(der []byte) string {
 	return rdn.String()
 }
 
-// nameEntries adds the names that the inventory has for the serials.
-func nameEntries(ctx context.Context, p *store.PKI, v *listView) error {
-	if len(v.Entries) == 0 {
-		return nil
+// named gives the entries with the names that the inventory has for the serials.
+func named(ctx context.Context, p *store.PKI, known store.Published, l *crl.List) iter.Seq2[entryView, error] {
+	return func(yield func(entryView, error) bool) {
+		for e, err := range p.Named(ctx, known, l) {
+			v := newEntryView(e.Entry)
+			v.Name = e.Name.String()
+			if !yield(v, err) {
+				return
+			}
+		}
 	}
-	names := map[pki.Serial]string{}
-	err := p.List(ctx, store.Filter{Revoked: true}, func(c store.Certificate) error {
-		names[c.Serial] = c.Name.String()
-		return nil
-	})
-	for i := range v.Entries {
-		v.Entries[i].Name = names[v.Entries[i].Serial]
-	}
-	return err
 }
 
 func crlVerifyCommand() *cli.Command {

@@ -1,6 +1,7 @@
 package pemfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	if err := checkKind(info, limit); err != nil {
 		return nil, fmt.Errorf("reading %q: %w", path, err)
 	}
-	data, err := Read(f, limit)
+	data, err := read(f, limit, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("reading %q: %w", path, err)
 	}
@@ -48,13 +49,18 @@ func checkKind(info fs.FileInfo, limit int64) error {
 
 // Read returns all that r gives, as from standard input, if that is at most
 // limit octets.
-func Read(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+func Read(r io.Reader, limit int64) ([]byte, error) { return read(r, limit, 0) }
+
+// read is Read where about size octets will come: they are not copied as more
+// and more do.
+func read(r io.Reader, limit, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(size, limit)) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if int64(b.Len()) > limit {
 		return nil, fmt.Errorf("it has more than %d octets, the most that is read", limit)
 	}
-	return data, nil
+	return b.Bytes(), nil
 }

@@ -130,37 +130,76 @@ func (s *scanner) readBlock(first []byte) (Item, error) {
 	if item.Type == "" {
 		return item, item.errorf("%q is not known here", label)
 	}
-	item.DER = make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	n, err := base64.StdEncoding.Strict().Decode(item.DER, body)
-	if err != nil {
+	if item.DER, err = body.end(); err != nil {
 		return item, item.errorf("the base64 of the %s is damaged", item.Type)
 	}
-	item.DER = item.DER[:n]
 	if !isSequence(item.DER) {
 		return item, item.errorf("the %s is cut off, or has data after its end", item.Type)
 	}
 	return item, nil
 }
 
-// readBody collects the base64 of a block to its END line.
-func (s *scanner) readBody(item Item) ([]byte, error) {
-	var body []byte
+// readBody decodes the base64 of a block to its END line.
+func (s *scanner) readBody(item Item) (decoder, error) {
+	var body decoder
+	if n := bytes.Index(s.rest, []byte(end)); n > 0 {
+		body.out = make([]byte, 0, base64.StdEncoding.DecodedLen(n))
+	}
 	for {
 		line, ok := s.readLine()
 		switch {
 		case !ok, bytes.Contains(line, []byte(begin)):
-			return nil, item.errorf("the block has no END")
+			return body, item.errorf("the block has no END")
 		case bytes.HasPrefix(line, []byte(end)):
 			if string(line) != end+item.label+dashes {
-				return nil, item.errorf("its END, in line %d, is another block's or damaged", s.line)
+				return body, item.errorf("its END, in line %d, is another block's or damaged", s.line)
 			}
 			return body, nil
 		case bytes.HasPrefix(line, []byte("Proc-Type:")): // RFC 1421, Section 4.6.1.1
-			return nil, item.errorf("it is traditional encrypted PEM, which is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
+			return body, item.errorf("it is traditional encrypted PEM, which is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
 		case bytes.IndexByte(line, ':') >= 0:
 			// RFC 7468, Section 2: headers are not part of the format.
-			return nil, item.errorf("it has a header, in line %d, which is not allowed", s.line)
+			return body, item.errorf("it has a header, in line %d, which is not allowed", s.line)
 		}
-		body = append(body, bytes.TrimLeft(line, " \t")...)
+		body.add(bytes.TrimLeft(line, " \t"))
 	}
+}
+
+// decoder decodes base64 that comes line by line, as decoding it at once would:
+// a list of a million entries has as many lines.
+type decoder struct {
+	out     []byte
+	pending []byte // not decoded yet
+	padded  bool   // nothing may follow
+	err     error
+}
+
+func (d *decoder) add(line []byte) {
+	const enough = 4096
+	if bytes.IndexByte(line, '\r') >= 0 { // base64 leaves them out
+		line = bytes.ReplaceAll(line, []byte("\r"), nil)
+	}
+	if d.pending = append(d.pending, line...); len(d.pending) >= enough {
+		d.decode(len(d.pending) &^ 3)
+	}
+}
+
+// decode decodes the first n of what is pending.
+func (d *decoder) decode(n int) {
+	chunk := d.pending[:n]
+	if d.err == nil && n > 0 {
+		if d.padded {
+			d.err = base64.CorruptInputError(0)
+			return
+		}
+		d.out, d.err = base64.StdEncoding.Strict().AppendDecode(d.out, chunk)
+		d.padded = chunk[n-1] == '='
+	}
+	d.pending = d.pending[:copy(d.pending, d.pending[n:])]
+}
+
+// end gives what was decoded.
+func (d *decoder) end() ([]byte, error) {
+	d.decode(len(d.pending))
+	return d.out, d.err
 }

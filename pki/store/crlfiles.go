@@ -8,12 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"mutual/pki"
 	"mutual/pki/authority"
+	"mutual/pki/crl"
 	"mutual/pki/pemfile"
 )
 
@@ -73,6 +77,56 @@ func (p *PKI) newestLists(ctx context.Context) ([]Published, error) {
 		out = append(out, l)
 	}
 	return out, wrap("reading the CRLs", rows.Err())
+}
+
+// NamedEntry is an entry of a list, and whose certificate it is about: zero
+// where the inventory does not say.
+type NamedEntry struct {
+	crl.Entry
+	Name pki.Name
+}
+
+// Named goes through the entries of a CA's list with the names that the
+// inventory has for them.
+func (p *PKI) Named(ctx context.Context, of Published, list *crl.List) iter.Seq2[NamedEntry, error] {
+	const page = 500
+	return func(yield func(NamedEntry, error) bool) {
+		next, stop := iter.Pull(list.Entries())
+		defer stop()
+		for more := true; more; {
+			var entries []NamedEntry
+			for len(entries) < page && more {
+				var e crl.Entry
+				if e, more = next(); more {
+					entries = append(entries, NamedEntry{Entry: e})
+				}
+			}
+			err := p.nameEntries(ctx, of.ca, entries)
+			for _, e := range entries {
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (p *PKI) nameEntries(ctx context.Context, issuer int64, entries []NamedEntry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	at := make(map[pki.Serial]int, len(entries))
+	args := []any{issuer}
+	var places strings.Builder
+	for i, e := range entries {
+		at[e.Serial] = i
+		args = append(args, e.Serial.Octets())
+		fmt.Fprintf(&places, ", $%d", i+2)
+	}
+	return p.each(ctx, p.db, "c.issuer = $1 AND c.serial IN ("+places.String()[2:]+")", args, func(c Certificate) error {
+		entries[at[c.Serial]].Name = c.Name
+		return nil
+	})
 }
 
 // of says whose list it is and where it lies.
