@@ -32,6 +32,10 @@ type verb struct {
 // force once it returns, with an *OverdueError also, which says that the CRL
 // could not be made.
 func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun bool) (*Outcome, error) {
+	return p.act(ctx, p.revoking(reason), s, dryRun)
+}
+
+func (p *PKI) revoking(reason pki.Reason) verb {
 	v := verb{act: "revoke", blocks: true, reason: reason}
 	if reason == pki.CertificateHold {
 		v.act = "hold"
@@ -47,7 +51,7 @@ func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun
 		changed := !id.Blocked || id.BlockReason == pki.CertificateHold && reason != pki.CertificateHold
 		return changed, authority.CheckReason(reason, pki.KindClient) // nothing issued to a name is a CA's
 	}
-	return p.act(ctx, v, s, dryRun)
+	return v
 }
 
 // Unhold ends holds: those certificates are valid again, and identities that

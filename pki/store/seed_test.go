@@ -1,15 +1,19 @@
 package store
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha1" // #nosec: as Complete does
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"mutual/pki"
 	"mutual/pki/authority"
+	"mutual/pki/keys"
 )
 
 // What TestSeed makes.
@@ -45,19 +49,30 @@ func TestSeed(t *testing.T) {
 // not valid.
 func (f *fixture) seed(many, revoked int) {
 	f.t.Helper()
-	pattern := f.issue("pattern", "")
-	der, err := f.DER(f.t.Context(), pattern.Fingerprint)
-	f.must(err)
-	at := indexOf(f.t, der, pattern.Serial.Octets())
-	f.must(f.update(f.t.Context(), nil, func(tx *Tx) error {
-		f.must(tx.exec("taking memory", `PRAGMA cache_size = -500000`)) // the pages of the indexes are hit at random
+	f.must(seed(f.t.Context(), f.PKI, many, revoked))
+}
+
+func seed(ctx context.Context, p *PKI, many, revoked int) error {
+	pattern, der, err := issuePattern(ctx, p)
+	if err != nil {
+		return err
+	}
+	at := bytes.Index(der, pattern.Serial.Octets())
+	return p.update(ctx, nil, func(tx *Tx) error {
+		if err := tx.exec("taking memory", `PRAGMA cache_size = -500000`); err != nil { // the pages of the indexes are hit at random
+			return err
+		}
 		number, err := tx.append("issue", "seed", nil)
-		f.must(err)
+		if err != nil {
+			return err
+		}
 		epoch, err := tx.nextEpoch("revoke", number, pattern.issuer)
-		f.must(err)
+		if err != nil {
+			return err
+		}
 		for n := range many {
 			s := seedling{n: n, Record: pattern.Record, der: der, serialAt: at}
-			s.name(many, f.now)
+			s.name(many, p.now())
 			id, fingerprint, err := s.plant(tx, pattern.issuer, number)
 			if err == nil && revoked > 0 && n*revoked%many < revoked {
 				err = s.revoke(tx, pattern.issuer, id, fingerprint, epoch)
@@ -67,19 +82,21 @@ func (f *fixture) seed(many, revoked int) {
 			}
 		}
 		return nil
-	}))
-	f.checkNumbers()
+	})
 }
 
-func indexOf(t *testing.T, der, serial []byte) int {
-	t.Helper()
-	for i := range der {
-		if i+len(serial) <= len(der) && string(der[i:i+len(serial)]) == string(serial) {
-			return i
-		}
+// issuePattern issues the certificate that the others are made of.
+func issuePattern(ctx context.Context, p *PKI) (c Certificate, der []byte, err error) {
+	key, err := keys.Generate(keys.P256)
+	if err != nil {
+		return c, nil, err
 	}
-	t.Fatal("the certificate does not hold its serial")
-	return 0
+	issued, err := p.Issue(ctx, IssueRequest{Kind: pki.KindClient, Name: name("pattern"), PublicKey: key.Public()})
+	if err != nil {
+		return c, nil, err
+	}
+	c, err = p.Lookup(ctx, pki.FingerprintOf(issued.Certificate.Raw))
+	return c, slices.Clone(issued.Certificate.Raw), err
 }
 
 // seedling is a leaf of a large inventory.
