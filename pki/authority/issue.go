@@ -134,6 +134,13 @@ func (p *Prepared) Issue(l Ledger) (*x509.Certificate, error) {
 func (p *Prepared) sign() (*x509.Certificate, error) {
 	t := p.template.Certificate()
 	t.SerialNumber = p.record.Serial.Big()
+	if !p.record.Kind.IsCA() {
+		der, err := signLeaf(t, p.ca.cert, p.ca.signer)
+		if err != nil {
+			return nil, fmt.Errorf("signing the certificate: %w", err)
+		}
+		return p.check(der)
+	}
 	alg, err := keys.SignatureAlgorithm(p.ca.signer.Public())
 	if err != nil {
 		return nil, err
