@@ -41,11 +41,20 @@ func issueLeaf(kind pki.Kind, usage, example string) *cli.Command {
 			&cli.StringFlag{Name: "csr", Usage: "sign the request in `FILE` instead of making a key"},
 			&cli.BoolFlag{Name: "accept-names", Usage: "with --csr: take the request's subject alternative names, too"},
 			&cli.BoolFlag{Name: "bundle", Usage: "write key and chain into NAME.pem (mode 0600), too"},
-		}, exportFlags(formatUsage("write both as", "too, as mutual export does"))),
+		}, batchFlags(), exportFlags(formatUsage("write both as", "too, as mutual export does"))),
 		Passphrase: true,
-		MinArgs:    1,
+		MaxArgs:    1,
 		Values:     map[string][]string{"key-type": algorithmNames(), flagFormat: formatNames()},
 		Action: func(ctx context.Context, r *run, c *cli.Context) error {
+			if err := checkBatch(r, c); err != nil {
+				return err
+			}
+			if c.IsSet(flagBatch) {
+				return runBatch(ctx, r, c, kind)
+			}
+			if c.NArg() == 0 {
+				return withHint(usagef("%q needs NAME, or --%s FILE", c.Command.HelpName, flagBatch), "usage: "+synopsis(c.Command.HelpName, c.Command))
+			}
 			return runIssue(ctx, r, c, kind, c.Args().First(), c.String("csr"))
 		},
 	})

@@ -119,6 +119,7 @@ func layers() map[string][]string {
 		"pki/store":            {"pki/authority", "pki/profile", "pki/keys", "pki/crl", "pki/pemfile", "pki/internal/durable"},
 		"pki/chain":            {"pki/crl", "pki/keys"},
 		"pki/bundle":           {"pki/keys", "pki/pemfile", "pki/internal/durable", "pki/internal/pkcs12"},
+		"pki/batch":            {"pki/store", "pki/bundle", "pki/keys", "pki/pemfile"},
 		"pki/renew":            {"pki/store", "pki/bundle", "pki/keys", "pki/pemfile"},
 		"pki/probe":            {"pki/keys", "pki/chain"},
 		"pki/gate":             {"pki/chain", "pki/crl", "pki/internal/durable"},

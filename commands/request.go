@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,8 +26,8 @@ func issueRequest(c *cli.Context, kind pki.Kind, name pki.Name) (store.IssueRequ
 			Country: c.String("country"), State: c.String("state"), Locality: c.String("locality"),
 		},
 	}
-	if err := checkLabel(req.Label); err != nil {
-		return req, err
+	if err := pki.CheckLabel(req.Label); err != nil {
+		return req, usagef("--label: %w", err)
 	}
 	if err := req.Subject.Check(); err != nil {
 		return req, usage(err)
@@ -49,21 +48,6 @@ func issueRequest(c *cli.Context, kind pki.Kind, name pki.Name) (store.IssueRequ
 	var err error
 	req.Window, err = window(c)
 	return req, err
-}
-
-// maxLabel bounds a label, in characters.
-const maxLabel = 128
-
-func checkLabel(s string) error {
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxLabel {
-		return usagef("--label is not valid UTF-8, or longer than %d characters", maxLabel)
-	}
-	for _, r := range s {
-		if pki.Invisible(r) {
-			return usagef("--label %q holds the character %U, which cannot be seen", s, r)
-		}
-	}
-	return nil
 }
 
 // window reads the lifetime.

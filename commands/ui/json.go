@@ -23,14 +23,20 @@ func (p *Printer) JSON(v any) error {
 
 // JSONLine prints v as one line and flushes it.
 func (p *Printer) JSONLine(v any) error {
+	if err := p.JSONRow(v); err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// JSONRow prints v as one line.
+func (p *Printer) JSONRow(v any) error {
 	b, err := encodeJSON(v, "")
 	if err != nil {
 		return err
 	}
-	if _, err := p.Write(b); err != nil {
-		return err
-	}
-	return p.Flush()
+	_, err = p.Write(b)
+	return err
 }
 
 func encodeJSON(v any, indent string) ([]byte, error) {

@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -305,3 +306,22 @@ type ecPrivateKey struct {
 }
 
 var p256OID = asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}
+
+// The key that nearly everyone has is encoded here, to the octets of the
+// standard library; among a thousand are some that begin with a zero.
+func TestMarshalPKCS8IsThatOfTheStandardLibrary(t *testing.T) {
+	for range 1000 {
+		key, err := keys.Generate(keys.P256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := keys.MarshalPKCS8(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%x, %v; want %x", got, err, want)
+		}
+	}
+}

@@ -101,6 +101,14 @@ func Equal(a, b crypto.PublicKey) bool {
 // BIT STRING subjectPublicKey, without its tag, length and count of unused
 // bits (RFC 7093, Section 2, method 1).
 func KeyID(pub crypto.PublicKey) ([]byte, error) {
+	if key, ok := pub.(*ecdsa.PublicKey); ok { // the point: most keys are such, and nothing has to be encoded
+		point, err := key.Bytes()
+		if err != nil {
+			return nil, fmt.Errorf("identifying a public key: %w", err)
+		}
+		sum := sha256.Sum256(point)
+		return sum[:20], nil
+	}
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return nil, fmt.Errorf("identifying a public key: %w", err)

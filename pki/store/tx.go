@@ -34,6 +34,16 @@ type Tx struct {
 // returns nil and otherwise rolled back. signer signs the journal's head and
 // may be nil.
 func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) error) error {
+	return p.updateOn(ctx, p.db, signer, do)
+}
+
+// beginner is a database or one connection to it.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
+// updateOn is update on a connection of the caller's.
+func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, do func(*Tx) error) error {
 	if err := p.checkMayWrite(); err != nil {
 		return err
 	}
@@ -45,7 +55,7 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 	if err := p.migrate(ctx); err != nil {
 		return err
 	}
-	tx, err := p.db.BeginTx(ctx, nil)
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return wrap("beginning a transaction", err)
 	}
@@ -209,20 +219,43 @@ func (t *Tx) identity(name pki.Name) (int64, error) {
 // mayHave gives the row of an identity if certificates may be issued for it:
 // it is not blocked, and no other has its name in another spelling.
 func mayHave(ctx context.Context, q querier, name pki.Name) (id int64, err error) {
-	var known string
-	var blockedAt sql.NullInt64
-	err = q.QueryRowContext(ctx, `SELECT id, name, blocked FROM identity WHERE folded = $1`, name.Folded()).Scan(&id, &known, &blockedAt)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return 0, notFound(name.String())
-	case err != nil:
-		return 0, wrap("looking the identity up", err)
-	case known != name.String():
-		return 0, fmt.Errorf("%w: %q beside %q", ErrNameTaken, known, name)
-	case blockedAt.Valid:
-		return 0, blocked(name)
+	known, err := scanIdentity(q.QueryRowContext(ctx, identityQuery, name.Folded()), name)
+	if err != nil {
+		return 0, err
 	}
-	return id, nil
+	return known.id, known.mayHave(name)
+}
+
+// identityQuery gives what scanIdentity scans, for a folded name.
+const identityQuery = `SELECT id, name, blocked FROM identity WHERE folded = $1`
+
+// identityRow is what decides whether a name may have certificates.
+type identityRow struct {
+	id      int64
+	name    string
+	blocked bool
+}
+
+// scanIdentity is ErrNotFound where there is none.
+func scanIdentity(row *sql.Row, name pki.Name) (identityRow, error) {
+	var known identityRow
+	var blockedAt sql.NullInt64
+	err := row.Scan(&known.id, &known.name, &blockedAt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return identityRow{}, notFound(name.String())
+	}
+	known.blocked = blockedAt.Valid
+	return known, wrap("looking the identity up", err)
+}
+
+func (i identityRow) mayHave(name pki.Name) error {
+	switch {
+	case i.name != name.String():
+		return fmt.Errorf("%w: %q beside %q", ErrNameTaken, i.name, name)
+	case i.blocked:
+		return blocked(name)
+	}
+	return nil
 }
 
 func (t *Tx) caByKey(keyID []byte) (int64, error) {

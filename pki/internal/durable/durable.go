@@ -159,9 +159,14 @@ func (s *Staged) Create() error {
 	return SyncDir(filepath.Dir(s.path))
 }
 
-// create links, because a rename would replace what is there.
+// create moves or, where a rename would replace what is there, links.
 func (s *Staged) create() error {
-	err := os.Link(s.temp, s.path)
+	err := moveNew(s.temp, s.path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		s.placed = err == nil
+		return err
+	}
+	err = os.Link(s.temp, s.path)
 	if err == nil {
 		s.placed = true
 		return os.Remove(s.temp)
@@ -247,4 +252,10 @@ func Rename(from, to string) error {
 		return fmt.Errorf("renaming %q to %q: %w", from, to, cause(err))
 	}
 	return SyncDir(filepath.Dir(to))
+}
+
+// RenameNew is Rename that takes the name from nobody: fs.ErrExist.
+func RenameNew(from, to string) error {
+	s := Staged{path: to, temp: from}
+	return s.Create()
 }
