@@ -199,7 +199,7 @@ func (r *run) batch(ctx context.Context, p *store.PKI, in *batch.Input, out batc
 			}
 		}
 		if err := results.Flush(); err != nil {
-			return &brokenStdout{err}
+			return &brokenStdout{err, fmt.Sprintf("%d certificates are issued", done.Issued)}
 		}
 		bar.Set(done.Offset, fmt.Sprintf("%d issued", done.Issued))
 		return nil

@@ -1,10 +1,8 @@
 package store
 
 import (
-	"context"
 	"crypto/sha1" // #nosec: as in tx.go
 	"crypto/sha256"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -20,7 +18,6 @@ type batchLedger struct {
 	*Tx
 	keyID           []byte
 	issuer          int64
-	lookup          *sql.Stmt
 	identities      map[pki.Name]identityRow
 	folded          map[string]pki.Name // of identities that come with this transaction
 	created         []pki.Name
@@ -60,21 +57,12 @@ func (t *Tx) batch(keyID []byte) (*batchLedger, error) {
 	if err := t.checkNotRevoked(l.issuer); err != nil {
 		return nil, err
 	}
-	if l.lookup, err = t.prepare("looking the identity up", identityQuery); err != nil {
-		return nil, err
-	}
 	for table, last := range map[string]*int64{"identity": &l.lastIdentity, "certificate": &l.lastCertificate} {
 		if err := t.tx.QueryRowContext(t.ctx, `SELECT COALESCE(MAX(id), 0) FROM `+table).Scan(last); err != nil {
 			return nil, wrap("numbering the rows", err)
 		}
 	}
 	return l, nil
-}
-
-// prepare makes a statement that ends with the transaction.
-func (t *Tx) prepare(doing, query string) (*sql.Stmt, error) {
-	s, err := t.tx.PrepareContext(t.ctx, query)
-	return s, wrap(doing, err)
 }
 
 // Reserve implements authority.Ledger. That the serial number is unique shows
@@ -86,7 +74,7 @@ func (l *batchLedger) Reserve(r authority.Record) error {
 	if known, ok := l.identities[r.Name]; ok {
 		return known.mayHave(r.Name)
 	}
-	known, err := scanIdentity(l.lookup.QueryRowContext(context.WithoutCancel(l.ctx), r.Name.Folded()), r.Name)
+	known, err := scanIdentity(l.queryRow(identityQuery, r.Name.Folded()), r.Name)
 	if errors.Is(err, ErrNotFound) {
 		return l.create(r.Name)
 	}
@@ -132,10 +120,7 @@ func (l *batchLedger) store() error {
 	if err := l.storeCertificates(number); err != nil {
 		return err
 	}
-	if err := l.storePlaces(first); err != nil {
-		return err
-	}
-	return l.countExpiry()
+	return l.storePlaces(first)
 }
 
 // batchDetails are the details of a batch's line: the serial numbers of its
@@ -161,82 +146,40 @@ func (l *batchLedger) journal() (int64, error) {
 }
 
 func (l *batchLedger) storeIdentities() error {
-	const doing = "recording the identity"
-	insert, err := l.prepare(doing, `INSERT INTO identity (id, name, folded, created) VALUES ($1, $2, $3, $4)`)
-	if err != nil {
-		return err
-	}
 	for _, name := range l.created {
-		if _, err := insert.Exec(l.identities[name].id, name.String(), name.Folded(), l.now.Unix()); err != nil {
-			return wrap(doing, err)
+		if err := l.exec("recording the identity", `INSERT INTO identity (id, name, folded, created) VALUES ($1, $2, $3, $4)`,
+			l.identities[name].id, name.String(), name.Folded(), l.now.Unix()); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func (l *batchLedger) storeCertificates(journal int64) error {
-	const doing = "storing the certificate"
-	insert, err := l.prepare(doing, `INSERT INTO certificate
-		(id, issuer, serial, identity, kind, label, not_before, not_after, issued, backdated, journal, sha256, sha1, der, digest)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`)
-	if err != nil {
-		return err
-	}
 	for _, row := range l.rows {
 		l.lastCertificate++
 		byOldHash := sha1.Sum(row.der)
-		if _, err := insert.Exec(l.lastCertificate, l.issuer, row.Serial.Octets(), l.identities[row.Name].id, string(row.Kind), row.Label,
+		if err := l.exec("storing the certificate with the serial number "+row.Serial.String(), `INSERT INTO certificate
+			(id, issuer, serial, identity, kind, label, not_before, not_after, issued, backdated, journal, sha256, sha1, der, digest)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			l.lastCertificate, l.issuer, row.Serial.Octets(), l.identities[row.Name].id, string(row.Kind), row.Label,
 			row.NotBefore.Unix(), row.NotAfter.Unix(), row.Issued.Unix(), row.Backdated, journal,
 			row.fingerprint[:], byOldHash[:], row.der, recordDigest(row.Record, row.fingerprint)); err != nil {
-			return wrap(doing+" with the serial number "+row.Serial.String(), err)
+			return err
 		}
+		l.count(Certificate{Record: row.Record, issuer: l.issuer}, +1)
 	}
 	return nil
 }
 
-// storePlaces remembers where the files lie; see Tx.putPlace.
+// storePlaces remembers where the files lie.
 func (l *batchLedger) storePlaces(first int64) error {
-	const doing = "remembering a place"
-	var forget, insert *sql.Stmt
 	for i, row := range l.rows {
 		if row.at.isZero() {
 			continue
 		}
-		if insert == nil {
-			var err error
-			if forget, err = l.prepare(doing, forgetPlace); err != nil {
-				return err
-			}
-			if insert, err = l.prepare(doing, insertPlace); err != nil {
-				return err
-			}
-		}
-		id := first + int64(i)
-		if _, err := forget.Exec(id, row.at.Certificate, row.at.Combined); err != nil {
-			return wrap(doing, err)
-		}
-		if _, err := insert.Exec(id, row.at.Key, row.at.Certificate, row.at.Combined); err != nil {
-			return wrap(doing, err)
-		}
-	}
-	return nil
-}
-
-// countExpiry counts the certificates by the hour in which they end.
-func (l *batchLedger) countExpiry() error {
-	hours := map[int64]int64{}
-	for _, row := range l.rows {
-		hours[row.NotAfter.Unix()/3600]++
-	}
-	const doing = "counting the certificates"
-	add, err := l.prepare(doing, `INSERT INTO expiry (hour, in_force, replaced, held, revoked) VALUES ($1, $2, 0, 0, 0)
-		ON CONFLICT (hour) DO UPDATE SET in_force = in_force + $2`)
-	if err != nil {
-		return err
-	}
-	for hour, n := range hours {
-		if _, err := add.Exec(hour, n); err != nil {
-			return wrap(doing, err)
+		if err := l.putPlace(first+int64(i), row.at); err != nil {
+			return err
 		}
 	}
 	return nil

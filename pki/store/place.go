@@ -127,16 +127,13 @@ func (p *PKI) Forget(ctx context.Context, certs []Certificate) (int, error) {
 // putPlace remembers where a certificate's files lie. A file holds one
 // certificate: what else was remembered there is forgotten.
 func (t *Tx) putPlace(id int64, at Place) error {
-	if err := t.exec("forgetting a place", forgetPlace, id, at.Certificate, at.Combined); err != nil {
+	if err := t.exec("forgetting a place", `DELETE FROM place WHERE certificate = $1 OR certificate_file = $2 AND combined_file = $3`,
+		id, at.Certificate, at.Combined); err != nil {
 		return err
 	}
-	return t.exec("remembering a place", insertPlace, id, at.Key, at.Certificate, at.Combined)
+	return t.exec("remembering a place", `INSERT INTO place (certificate, key_file, certificate_file, combined_file) VALUES ($1, $2, $3, $4)`,
+		id, at.Key, at.Certificate, at.Combined)
 }
-
-const (
-	forgetPlace = `DELETE FROM place WHERE certificate = $1 OR certificate_file = $2 AND combined_file = $3`
-	insertPlace = `INSERT INTO place (certificate, key_file, certificate_file, combined_file) VALUES ($1, $2, $3, $4)`
-)
 
 // certificateID gives the row of a certificate that was just issued.
 func (t *Tx) certificateID(cert *x509.Certificate) (int64, error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1" // #nosec: only to find a certificate by a SHA-1 fingerprint that somebody has
 	"crypto/sha256"
@@ -65,27 +66,29 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 	}
 	if err != nil {
 		_ = tx.Rollback() // the first error is the one to report
-		return err
+		return cmp.Or(ctx.Err(), err)
 	}
 	return wrap("committing the transaction", tx.Commit())
 }
 
+// exec runs a statement, which is prepared once: an act may run it for a million
+// certificates. The statements of a transaction have no context: it is rolled
+// back when its own is done, and to watch one at each takes a goroutine.
 func (t *Tx) exec(doing, query string, args ...any) error {
 	stmt, err := t.prepare(query)
 	if err == nil {
-		_, err = stmt.ExecContext(t.ctx, args...)
+		_, err = stmt.Exec(args...)
 	}
 	return wrap(doing, err)
 }
 
-// queryRow is QueryRowContext with a statement that is prepared once: an act
-// may do the same for a million certificates.
+// queryRow is QueryRow as exec is Exec.
 func (t *Tx) queryRow(query string, args ...any) *sql.Row {
 	stmt, err := t.prepare(query)
 	if err != nil {
-		return t.tx.QueryRowContext(t.ctx, query, args...) // it says the same
+		return t.tx.QueryRow(query, args...) // it says the same
 	}
-	return stmt.QueryRowContext(t.ctx, args...)
+	return stmt.QueryRow(args...)
 }
 
 func (t *Tx) prepare(query string) (*sql.Stmt, error) {
