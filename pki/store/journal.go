@@ -190,18 +190,31 @@ func (p *PKI) VerifyJournal(ctx context.Context, kept *Head) (head Head, signed 
 		return Head{}, 0, wrap("reading the journal", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
+	head, signed, err = verifyChain(ctx, tx, kept)
+	if err != nil {
+		return head, signed, err
+	}
+	missing, err := missingRevocations(ctx, tx)
+	if err == nil && missing != 0 {
+		err = &ChainError{head.Number, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
+	}
+	return head, signed, err
+}
+
+// verifyChain is VerifyJournal without the number of the revocations.
+func verifyChain(ctx context.Context, q querier, kept *Head) (head Head, signed int, err error) {
 	v := journalVerifier{kept: kept}
-	if v.public, err = issuingKeys(ctx, tx); err != nil {
+	if v.public, err = issuingKeys(ctx, q); err != nil {
 		return Head{}, 0, err
 	}
-	if err := scanJournal(ctx, tx, 1, v.line); err != nil {
+	if err := scanJournal(ctx, q, 1, v.line); err != nil {
 		return Head{}, 0, err
 	}
 	head = Head{Number: v.number, Hash: hex.EncodeToString(v.previous)}
 	if kept != nil && kept.Number > v.number {
 		return head, v.signed, &ChainError{v.number, fmt.Sprintf("it ends here, and the head that was kept is line %d", kept.Number)}
 	}
-	return head, v.signed, checkJournalEnd(ctx, tx, v.number)
+	return head, v.signed, checkJournalEnd(ctx, q, v.number)
 }
 
 type journalVerifier struct {
@@ -260,11 +273,7 @@ func checkJournalEnd(ctx context.Context, q querier, last int64) error {
 			return &ChainError{last, fmt.Sprintf("it ends here, but %s was recorded at line %d", of.what, number)}
 		}
 	}
-	missing, err := missingRevocations(ctx, q)
-	if err == nil && missing != 0 {
-		return &ChainError{last, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
-	}
-	return err
+	return nil
 }
 
 var _ authority.Ledger = (*Tx)(nil)

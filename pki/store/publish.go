@@ -188,6 +188,11 @@ func (p *PKI) publish(ctx context.Context, req publishRequest) ([]Published, err
 		return nil, err
 	}
 	defer release()
+	return p.publishAlone(ctx, req)
+}
+
+// publishAlone is publish for who holds the publishers' lock.
+func (p *PKI) publishAlone(ctx context.Context, req publishRequest) ([]Published, error) {
 	for _, role := range []pki.Kind{pki.KindRoot, pki.KindIssuing} {
 		if err := p.settleKeys(ctx, role); err != nil {
 			return nil, err
