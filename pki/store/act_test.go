@@ -103,6 +103,7 @@ func TestActs(t *testing.T) {
 			for step := range strings.SplitSeq(row.steps, ", ") {
 				f.now = f.now.Add(time.Hour)
 				last = f.step(step)
+				f.checkNumbers()
 			}
 			if last != row.last {
 				t.Errorf("the last step gave %q, want %q", last, row.last)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -25,6 +26,7 @@ type fixture struct {
 	dir        string
 	now        time.Time
 	passphrase []byte
+	damaged    bool // behind the PKI's back, by the test
 }
 
 func (f *fixture) options() Options {
@@ -68,8 +70,21 @@ func newFixtureAt(t *testing.T, now time.Time, changes ...func(*InitRequest)) *f
 	if f.PKI, err = Init(t.Context(), f.dir, req, f.options()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() }) // a test may have closed it
+	t.Cleanup(func() {
+		f.checkNumbers()
+		_ = f.Close() // a test may have closed it
+	})
 	return f
+}
+
+// checkNumbers holds the numbers that are kept beside the rows against the rows,
+// where the database is open and the test has not damaged it.
+func (f *fixture) checkNumbers() {
+	f.t.Helper()
+	wrong, err := wrongNumbers(context.Background(), f.db)
+	if err == nil && wrong != "" && !f.damaged {
+		f.t.Error(wrong)
+	}
 }
 
 // open opens the PKI anew.
@@ -98,6 +113,7 @@ func (f *fixture) must(err error) {
 // sql changes the database behind the PKI's back.
 func (f *fixture) sql(statement string, args ...any) {
 	f.t.Helper()
+	f.damaged = true
 	result, err := f.db.ExecContext(f.t.Context(), statement, args...)
 	f.must(err)
 	if n, err := result.RowsAffected(); err == nil && n == 0 && strings.HasPrefix(statement, "UPDATE") {

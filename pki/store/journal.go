@@ -194,14 +194,27 @@ func (p *PKI) VerifyJournal(ctx context.Context, kept *Head) (head Head, signed 
 	if err != nil {
 		return head, signed, err
 	}
-	missing, err := missingRevocations(ctx, tx)
-	if err == nil && missing != 0 {
-		err = &ChainError{head.Number, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
-	}
-	return head, signed, err
+	return head, signed, checkNumbers(ctx, tx, head.Number)
 }
 
-// verifyChain is VerifyJournal without the number of the revocations.
+// checkNumbers holds the numbers that are kept beside the rows against them.
+func checkNumbers(ctx context.Context, q querier, last int64) error {
+	missing, err := missingRevocations(ctx, q)
+	if err == nil && missing != 0 {
+		return &ChainError{last, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
+	}
+	if err != nil {
+		return err
+	}
+	wrong, err := wrongNumbers(ctx, q)
+	if err == nil && wrong != "" {
+		return &ChainError{last, wrong}
+	}
+	return err
+}
+
+// verifyChain is VerifyJournal without the numbers that are kept beside the
+// rows.
 func verifyChain(ctx context.Context, q querier, kept *Head) (head Head, signed int, err error) {
 	v := journalVerifier{kept: kept}
 	if v.public, err = issuingKeys(ctx, q); err != nil {

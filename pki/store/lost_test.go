@@ -21,8 +21,7 @@ func TestLostRevocation(t *testing.T) {
 			f := newFixture(t)
 			f.issue("alice", "")
 			f.revoke("alice")
-			_, err := f.db.ExecContext(t.Context(), damage)
-			f.must(err)
+			f.sql(damage)
 			if _, err := f.Refresh(t.Context(), RefreshRequest{}); !errors.Is(err, ErrDamaged) {
 				t.Errorf("the list is made all the same: %v", err)
 			}

@@ -238,6 +238,7 @@ func (d *adopter) take(t *Tx, ca caRow, c authority.Record, r *authority.Revocat
 		return wrap("recording the certificate", err)
 	}
 	d.added = append(d.added, id)
+	t.count(Certificate{Record: c, id: id, issuer: ca.id}, +1)
 	if r == nil {
 		return nil
 	}
@@ -250,7 +251,7 @@ func (d *adopter) take(t *Tx, ca caRow, c authority.Record, r *authority.Revocat
 	if !slices.Contains(d.issuers, ca.id) {
 		d.issuers = append(d.issuers, ca.id)
 	}
-	return t.putRevocation(Certificate{Record: c, Fingerprint: f, Revocation: r, id: id, epoch: d.epoch})
+	return t.putRevocation(Certificate{Record: c, Fingerprint: f, Revocation: r, id: id, issuer: ca.id, epoch: d.epoch})
 }
 
 // finish counts the act, and what is kept beside the rows.
@@ -264,12 +265,8 @@ func (d *adopter) finish(t *Tx, journal int64) error {
 		}
 	}
 	if d.epoch > 0 {
-		if _, err := t.nextEpoch("repair", journal, d.issuers...); err != nil {
-			return err
-		}
-	}
-	if err := t.remark(); err != nil {
+		_, err := t.nextEpoch("repair", journal, d.issuers...)
 		return err
 	}
-	return t.retally()
+	return nil
 }

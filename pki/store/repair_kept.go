@@ -7,14 +7,8 @@ import (
 	"mutual/pki"
 )
 
-// tally is what the table expiry says if it is right; see schemaScale.
-const tally = `SELECT c.not_after / 3600,
-	SUM(CASE WHEN r.reason IS NULL THEN 1 ELSE 0 END),
-	SUM(CASE WHEN r.reason IS NULL AND c.replaced_by IS NOT NULL THEN 1 ELSE 0 END),
-	SUM(CASE WHEN r.reason = 6 THEN 1 ELSE 0 END),
-	SUM(CASE WHEN r.reason <> 6 THEN 1 ELSE 0 END)
-	FROM certificate c LEFT JOIN revocation r ON r.certificate = c.id
-	WHERE c.kind IN ('client', 'server') AND c.sha256 IS NOT NULL GROUP BY c.not_after / 3600`
+// keptStanding is what the table expiry says; standingQuery is what it should.
+const keptStanding = `SELECT issuer, hour, in_force, replaced, held, revoked FROM expiry WHERE in_force + held + revoked <> 0`
 
 // kept holds what the transactions keep beside the rows against the rows.
 func (a *audit) kept(ctx context.Context) error {
@@ -46,8 +40,8 @@ func (a *audit) keptRevocations(ctx context.Context) error {
 		for query, n := range map[string]*int64{
 			`SELECT COUNT(*) FROM certificate WHERE revoked = 0 AND id IN (SELECT certificate FROM revocation)`:      &unmarked,
 			`SELECT COUNT(*) FROM certificate WHERE revoked <> 0 AND id NOT IN (SELECT certificate FROM revocation)`: &marked,
-			`SELECT (SELECT COUNT(*) FROM (SELECT hour, in_force, replaced, held, revoked FROM expiry WHERE in_force + held + revoked <> 0 EXCEPT ` + tally + `))
-				+ (SELECT COUNT(*) FROM (` + tally + ` EXCEPT SELECT hour, in_force, replaced, held, revoked FROM expiry))`: &tallied,
+			`SELECT (SELECT COUNT(*) FROM (` + keptStanding + ` EXCEPT ` + standingQuery + `) a)
+				+ (SELECT COUNT(*) FROM (` + standingQuery + ` EXCEPT ` + keptStanding + `) b)`: &tallied,
 		} {
 			if *n, err = a.number(ctx, query); err != nil {
 				return err
@@ -97,7 +91,9 @@ func (a *audit) lostRevocations(ctx context.Context, marked int64) error {
 	})
 }
 
+// recountRevocations, and retally, count also what this transaction has done.
 func (t *Tx) recountRevocations() error {
+	t.revocations = 0
 	return t.exec("counting the revocations", `UPDATE counters SET value = (SELECT COUNT(*) FROM revocation) WHERE name = 'revocations'`)
 }
 
@@ -111,10 +107,11 @@ func (t *Tx) remark() error {
 }
 
 func (t *Tx) retally() error {
+	t.expiry = nil
 	if err := t.exec("counting the certificates", `DELETE FROM expiry`); err != nil {
 		return err
 	}
-	return t.exec("counting the certificates", `INSERT INTO expiry (hour, in_force, replaced, held, revoked) `+tally)
+	return t.exec("counting the certificates", `INSERT INTO expiry (issuer, hour, in_force, replaced, held, revoked) `+standingQuery)
 }
 
 // keptEpochs: the epoch is that of the last change, and each CA knows the last

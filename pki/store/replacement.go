@@ -173,6 +173,9 @@ func (t *Tx) replace(old, successor Certificate, grace sql.NullInt64) (at time.T
 	if err := t.exec("marking the certificate as replaced", `UPDATE certificate SET replaced_by = $1 WHERE id = $2`, successor.id, old.id); err != nil {
 		return at, err
 	}
+	t.count(old, -1)
+	old.Replaced = true
+	t.count(old, +1)
 	if err := t.exec("forgetting a place", `DELETE FROM place WHERE certificate = $1`, old.id); err != nil {
 		return at, err
 	}

@@ -103,13 +103,12 @@ func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, e
 			return certs[0].errStays()
 		}
 		return nil
-	}, func(t *Tx, o *Outcome, _ int64) error {
+	}, func(t *Tx, o *Outcome, epoch int64) error {
 		for _, c := range o.Certificates {
 			if c.Changed {
-				if err := t.exec("ending the hold", `DELETE FROM revocation WHERE certificate = $1`, c.id); err != nil {
+				if err := t.endHold(c.Certificate, epoch); err != nil {
 					return err
 				}
-				t.revocations--
 			}
 		}
 		for i := range o.Certificates {
@@ -272,24 +271,4 @@ func (o *Outcome) details() any {
 		}
 	}
 	return d
-}
-
-func (t *Tx) putRevocation(c Certificate) error {
-	var listed any
-	if !c.Revocation.ListedFrom.IsZero() {
-		listed = c.Revocation.ListedFrom.Unix()
-	}
-	args := []any{c.id, int64(c.Revocation.Reason), c.Revocation.Done.Unix(), listed, c.epoch,
-		revocationDigest(c.Fingerprint[:], *c.Revocation, c.epoch)}
-	updated, err := t.tx.ExecContext(t.ctx, `UPDATE revocation SET reason = $2, done = $3, listed_from = $4, epoch = $5, digest = $6
-		WHERE certificate = $1`, args...)
-	if err != nil {
-		return wrap("recording the revocation", err)
-	}
-	if n, err := updated.RowsAffected(); err != nil || n > 0 {
-		return wrap("recording the revocation", err)
-	}
-	t.revocations++
-	return t.exec("recording the revocation", `INSERT INTO revocation (certificate, reason, done, listed_from, epoch, digest)
-		VALUES ($1, $2, $3, $4, $5, $6)`, args...)
 }

@@ -2,7 +2,13 @@ package store
 
 // schemaVersion is what PRAGMA user_version says of a database that this code
 // wrote.
-const schemaVersion = 3
+const schemaVersion = versionScale
+
+// The versions after the first.
+const (
+	versionRenewal = 2
+	versionScale   = 3
+)
 
 // migrations are what each version adds to the one before it, from version 2
 // on. A new database gets the schema and then all of them.
@@ -46,8 +52,9 @@ INSERT INTO counters (name, value) SELECT 'revocations', (SELECT COUNT(*) FROM r
 // in which it ends. Indexes that a lookup can do without are gone: each costs
 // every issue a page at random.
 //
-// expiry counts the leaves, clients' and servers', by the hour in which they end
-// (not_after / 3600): in force (and of these, replaced ones), held, revoked.
+// expiry counts the leaves, clients' and servers', of each issuer by the hour in
+// which they end (not_after / 3600): in force (and of these, replaced ones), held,
+// revoked.
 //
 // released has the serials whose hold has ended since a list carried them: the
 // next list, which is made of the last one, leaves them out. The row goes when
@@ -73,20 +80,16 @@ CREATE TABLE released (
 	PRIMARY KEY (issuer, serial)
 );
 CREATE TABLE expiry (
-	hour     INTEGER PRIMARY KEY,
+	issuer   INTEGER NOT NULL REFERENCES ca(id),
+	hour     INTEGER NOT NULL,
 	in_force INTEGER NOT NULL,
 	replaced INTEGER NOT NULL,
 	held     INTEGER NOT NULL,
-	revoked  INTEGER NOT NULL
+	revoked  INTEGER NOT NULL,
+	PRIMARY KEY (issuer, hour)
 );
-INSERT INTO expiry (hour, in_force, replaced, held, revoked)
-	SELECT c.not_after / 3600,
-		SUM(CASE WHEN r.reason IS NULL THEN 1 ELSE 0 END),
-		SUM(CASE WHEN r.reason IS NULL AND c.replaced_by IS NOT NULL THEN 1 ELSE 0 END),
-		SUM(CASE WHEN r.reason = 6 THEN 1 ELSE 0 END),
-		SUM(CASE WHEN r.reason <> 6 THEN 1 ELSE 0 END)
-	FROM certificate c LEFT JOIN revocation r ON r.certificate = c.id
-	WHERE c.kind IN ('client', 'server') AND c.sha256 IS NOT NULL GROUP BY c.not_after / 3600;
+INSERT INTO expiry (issuer, hour, in_force, replaced, held, revoked)
+	` + standingQuery + `;
 `
 
 // schema is version 1. It is portable SQL: integer times (seconds since 1970, UTC), no rowid.

@@ -25,7 +25,9 @@ type Tx struct {
 	now    time.Time
 	signer *authority.CA // the issuing CA, where its key is at hand
 
-	revocations int64 // how many more there are than before
+	revocations int64                   // how many more there are than before
+	expiry      map[expiryHour]standing // how many more stand so; see count
+	prepared    map[string]*sql.Stmt    // by their text; the end of the transaction closes them
 }
 
 // update queues, and runs do in a transaction that is committed when it
@@ -47,9 +49,9 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 	if err != nil {
 		return wrap("beginning a transaction", err)
 	}
-	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer}
+	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer, prepared: map[string]*sql.Stmt{}}
 	if err = do(t); err == nil {
-		err = t.countRevocations()
+		err = t.keepNumbers()
 	}
 	if err != nil {
 		_ = tx.Rollback() // the first error is the one to report
@@ -59,27 +61,42 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 }
 
 func (t *Tx) exec(doing, query string, args ...any) error {
-	_, err := t.tx.ExecContext(t.ctx, query, args...)
+	stmt, err := t.prepare(query)
+	if err == nil {
+		_, err = stmt.ExecContext(t.ctx, args...)
+	}
 	return wrap(doing, err)
+}
+
+// queryRow is QueryRowContext with a statement that is prepared once: an act
+// may do the same for a million certificates.
+func (t *Tx) queryRow(query string, args ...any) *sql.Row {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return t.tx.QueryRowContext(t.ctx, query, args...) // it says the same
+	}
+	return stmt.QueryRowContext(t.ctx, args...)
+}
+
+func (t *Tx) prepare(query string) (*sql.Stmt, error) {
+	if stmt := t.prepared[query]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := t.tx.PrepareContext(t.ctx, query)
+	if err == nil {
+		t.prepared[query] = stmt
+	}
+	return stmt, err
 }
 
 func (t *Tx) counter(name string) (int64, error) {
 	var v int64
-	err := t.tx.QueryRowContext(t.ctx, `SELECT value FROM counters WHERE name = $1`, name).Scan(&v)
+	err := t.queryRow(`SELECT value FROM counters WHERE name = $1`, name).Scan(&v)
 	return v, wrap("reading the counter "+name, err)
 }
 
 func (t *Tx) setCounter(name string, v int64) error {
 	return t.exec("writing the counter "+name, `UPDATE counters SET value = $1 WHERE name = $2`, v, name)
-}
-
-// countRevocations keeps the number of revocations beside them, so that a lost
-// row is noticed.
-func (t *Tx) countRevocations() error {
-	if t.revocations == 0 {
-		return nil
-	}
-	return t.exec("counting the revocations", `UPDATE counters SET value = value + $1 WHERE name = 'revocations'`, t.revocations)
 }
 
 // tick refuses to sign with a clock behind what was signed before, and
@@ -174,8 +191,8 @@ func (t *Tx) forgetProbes(coming pki.Kind) error {
 	if coming != pki.KindProbe {
 		return nil
 	}
-	return t.exec("forgetting old probes", `DELETE FROM certificate WHERE kind = 'probe' AND not_after < $1
-		AND id NOT IN (SELECT certificate FROM revocation)`, t.now.Add(-probeMemory).Unix())
+	return t.exec("forgetting old probes", `DELETE FROM certificate WHERE kind = 'probe' AND kind <> 'client' AND not_after < $1
+		AND revoked = 0`, t.now.Add(-probeMemory).Unix())
 }
 
 // identity gives the row of a name that may be issued to, and creates it.
@@ -235,6 +252,7 @@ func (t *Tx) Complete(r authority.Record, der []byte) error {
 	if err != nil {
 		return err
 	}
+	t.count(Certificate{Record: r, issuer: issuer}, +1)
 	byOldHash := sha1.Sum(der)
 	return t.exec("storing the certificate", `UPDATE certificate SET der = $1, sha256 = $2, sha1 = $3, journal = $4, digest = $5
 		WHERE issuer = $6 AND serial = $7`,
