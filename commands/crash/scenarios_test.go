@@ -60,7 +60,7 @@ func scenarios() []scenario {
 		{name: "renew --due", prepare: func(w *world) {
 			day := func(n int) string { return time.Now().AddDate(0, 0, n).UTC().Format(time.RFC3339) }
 			for _, name := range []string{"dave", "erin"} {
-				w.mutual("issue", "client", name, "--out", "certs", "--not-before", day(-80), "--not-after", day(3))
+				w.mutual("issue", "client", name, "--out", "certs", "--not-before", day(-80), "--not-after", day(3), "--allow-expired")
 			}
 		}, args: []string{"renew", "--due"}, done: all(has("dave", store.Valid), has("erin", store.Valid))},
 		{name: "revoke", args: []string{"revoke", "alice", "web.example.com"}, done: all(has("alice", store.Revoked), listed("alice"), listed("web.example.com"))},
@@ -91,11 +91,11 @@ func scenarios() []scenario {
 		}, args: []string{"repair"}, done: isThere("pki/ca.crt", "pki/crl/issuing.crl", "srv/crl/issuing.pem")},
 		{name: "repair --from", prepare: func(w *world) {
 			w.mutual("backup", "b")
-			w.mutual("issue", "client", "dave", "--out", "certs")
+			w.mutual("issue", "client", "dave", "--out", "unknown")
 			w.must(os.RemoveAll(w.path("pki")))
 			w.mutual("restore", "b")
 			w.mutual("crl", "publish")
-		}, args: []string{"repair", "--from", "certs"}, done: has("dave", store.Valid)},
+		}, args: []string{"repair", "--from", "unknown"}, done: has("dave", store.Valid)},
 		{name: "migration", bare: true, prepare: func(w *world) {
 			w.must(copyTree("../../testdata/pki-v2", w.path("pki")))
 			w.must(os.Chmod(w.path("pki"), 0o700))

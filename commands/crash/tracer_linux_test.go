@@ -161,6 +161,9 @@ func (t *tracer) call(tid int) error {
 	if name == "" || info.op != 1 || name == "create" && !creates(info) {
 		return nil
 	}
+	if name == "write" {
+		name = writeOf(info)
+	}
 	t.n++
 	f := t.decide(t.n, name)
 	switch {
@@ -172,6 +175,23 @@ func (t *tracer) call(tid int) error {
 	}
 	return nil
 }
+
+// writeOf tells what is printed, and what the Go runtime wakes itself with,
+// from what is written to files.
+func writeOf(info callInfo) string {
+	switch {
+	case info.args[0] == 1 || info.args[0] == 2:
+		return callPrint
+	case info.args[2] == 8:
+		return callWake
+	}
+	return "write"
+}
+
+const (
+	callPrint = "print"
+	callWake  = "wake"
+)
 
 func creates(info callInfo) bool {
 	switch info.nr {

@@ -94,6 +94,14 @@ func (w *world) reset() {
 }
 
 func copyTree(from, to string) error {
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	return fill(from, to)
+}
+
+// fill copies what is in a directory into another.
+func fill(from, to string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -101,6 +109,9 @@ func copyTree(from, to string) error {
 		rel, err := filepath.Rel(from, path)
 		if err != nil {
 			return err
+		}
+		if rel == "." {
+			return nil
 		}
 		place := filepath.Join(to, rel)
 		info, err := e.Info()
@@ -122,6 +133,20 @@ func copyTree(from, to string) error {
 			return err
 		}
 		return os.WriteFile(place, data, info.Mode().Perm())
+	})
+}
+
+// walk calls do with the size of every file below a directory.
+func walk(dir string, do func(size int64)) error {
+	return filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().IsRegular() {
+			do(info.Size())
+		}
+		return err
 	})
 }
 

@@ -166,7 +166,7 @@ func (a *audit) certificate(ctx context.Context, path string, cert *x509.Certifi
 	}
 	state := "valid"
 	if r != nil {
-		state = "revoked, " + r.Reason.String()
+		state, a.files = "revoked, "+r.Reason.String(), true // the next list has it of the row
 	}
 	if err := a.say(AreaFound, RemedyRepair, path, "%s %q, serial %s, is not in the inventory: %s", c.Kind, c.Name, c.Serial, state); err != nil {
 		return true, err

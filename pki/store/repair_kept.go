@@ -40,8 +40,8 @@ func (a *audit) keptRevocations(ctx context.Context) error {
 		for query, n := range map[string]*int64{
 			`SELECT COUNT(*) FROM certificate WHERE revoked = 0 AND id IN (SELECT certificate FROM revocation)`:      &unmarked,
 			`SELECT COUNT(*) FROM certificate WHERE revoked <> 0 AND id NOT IN (SELECT certificate FROM revocation)`: &marked,
-			`SELECT (SELECT COUNT(*) FROM (` + keptStanding + ` EXCEPT ` + standingQuery + `) a)
-				+ (SELECT COUNT(*) FROM (` + standingQuery + ` EXCEPT ` + keptStanding + `) b)`: &tallied,
+			`SELECT COUNT(*) FROM (SELECT issuer, hour FROM (` + keptStanding + ` EXCEPT ` + standingQuery + `) a
+				UNION SELECT issuer, hour FROM (` + standingQuery + ` EXCEPT ` + keptStanding + `) b) c`: &tallied,
 		} {
 			if *n, err = a.number(ctx, query); err != nil {
 				return err

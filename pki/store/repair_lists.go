@@ -32,7 +32,7 @@ func (l *listRow) String() string {
 // listRows holds every list's row against the journal's line about it and,
 // where the database has the list itself, against that.
 func (a *audit) listRows(ctx context.Context) error {
-	epoch, err := a.number(ctx, `SELECT value FROM counters WHERE name = 'epoch'`)
+	epoch, err := a.number(ctx, `SELECT COALESCE(MAX(epoch), 0) FROM change`)
 	if err != nil {
 		return err
 	}
