@@ -5,6 +5,6 @@
 //
 //	go test ./commands/crash -run TestKills -kills 10000 -timeout 3h -v
 //	go test ./commands/crash -run TestFaults -faults 10000 -timeout 3h -v
-//	go test ./commands/crash -run TestDamage -damage all -timeout 3h -v
+//	go test ./commands/crash -run TestDamage -damage 20000 -timeout 3h -v
 //	go test ./commands/crash -run TestCrowd -crowd 1m -v
 package crash

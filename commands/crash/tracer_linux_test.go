@@ -93,7 +93,7 @@ func trace(cmd *exec.Cmd, decide func(n int, call string) fate) (syscall.WaitSta
 	_ = syscall.PtraceSyscall(pid, 0) // it fails for what has just been killed
 	for {
 		var ws syscall.WaitStatus
-		tid, err := syscall.Wait4(-1, &ws, syscall.WALL|waitNoThread, nil)
+		tid, err := syscall.Wait4(-pid, &ws, syscall.WALL|waitNoThread, nil) // its group: this thread may have other children
 		switch {
 		case err == syscall.EINTR:
 			continue

@@ -117,6 +117,7 @@ func (t *Tx) append(act, subject string, details any) (int64, error) {
 		number, line, hash, signature); err != nil {
 		return 0, err
 	}
+	t.newest = Head{number, hex.EncodeToString(hash)}
 	return number, t.setCounter("journal", number)
 }
 
@@ -144,7 +145,7 @@ func (p *PKI) Journal(ctx context.Context, from int64, each func(Line) error) er
 	return scanJournal(ctx, p.db, from, func(number int64, line, hash, signature []byte) error {
 		l := Line{Hash: hex.EncodeToString(hash), Signed: signature != nil}
 		if err := json.Unmarshal(line, &l.Entry); err != nil {
-			return fmt.Errorf("reading line %d of the journal: %w", number, err)
+			return fmt.Errorf("reading line %d of the journal: %w: %v", number, ErrDamaged, err)
 		}
 		return each(l)
 	})

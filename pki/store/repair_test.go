@@ -150,7 +150,8 @@ func TestRepairLeavesDamage(t *testing.T) {
 			f := lived(t)
 			f.sql(row.sql)
 			f.must(os.Remove(f.Path("ca.crt")))
-			f.must(f.Close()) // all of it is in the database's file
+			f.must(os.Remove(f.Path(headFile))) // with it the PKI would not open
+			f.must(f.Close())                   // all of it is in the database's file
 			f.reopen()
 			before := read(t, f.Path(dbFile))
 			for _, check := range []bool{true, false} {

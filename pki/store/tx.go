@@ -25,6 +25,7 @@ type Tx struct {
 	now    time.Time
 	signer *authority.CA // the issuing CA, where its key is at hand
 
+	newest      Head                    // of the journal, where this has written to it
 	revocations int64                   // how many more there are than before
 	expiry      map[expiryHour]standing // how many more stand so; see count
 	prepared    map[string]*sql.Stmt    // by their text; the end of the transaction closes them
@@ -57,7 +58,11 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 		_ = tx.Rollback() // the first error is the one to report
 		return err
 	}
-	return wrap("committing the transaction", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return wrap("committing the transaction", err)
+	}
+	p.keepHead(t.newest)
+	return nil
 }
 
 func (t *Tx) exec(doing, query string, args ...any) error {
