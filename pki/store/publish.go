@@ -464,6 +464,19 @@ func (p *PKI) checkClock(ctx context.Context) error {
 	return nil
 }
 
+// checkMaySign says why a CA may not sign now. To a clock that was set back the
+// CA may not be valid yet: then the clock is what to tell of.
+func (p *PKI) checkMaySign(ctx context.Context, ca *authority.CA) error {
+	invalid := ca.CheckValid(p.now())
+	if invalid == nil {
+		return nil
+	}
+	if err := p.checkClock(ctx); err != nil {
+		return err
+	}
+	return invalid
+}
+
 // caFor returns a CA with its key, the root's from another file where one is
 // given.
 func (p *PKI) caFor(ctx context.Context, role pki.Kind, rootKey string) (*authority.CA, error) {
