@@ -5,6 +5,7 @@ package crash
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -128,7 +129,7 @@ func (s *state) goesOn(after *state, undoes string) error {
 // verify looks at what a killed, failed or finished command has left. It gives
 // the state that it found before it went on with the PKI.
 func (w *world) verify(s scenario, before *state, a attempt) (*state, error) {
-	if err := w.checkFiles(); err != nil {
+	if err := w.checkFiles(s.apart); err != nil {
 		return nil, err
 	}
 	place := s.place()
@@ -160,6 +161,11 @@ func (w *world) verify(s scenario, before *state, a attempt) (*state, error) {
 	}
 	if err := w.checkKnown(after); err != nil {
 		return nil, err
+	}
+	if s.apart {
+		if err := w.checkKeys(p, after); err != nil {
+			return nil, err
+		}
 	}
 	return after, w.goOn(p, s, after, a)
 }
@@ -233,7 +239,7 @@ func (w *world) audit(p *store.PKI, check bool, allowed ...store.Area) error {
 
 // checkFiles: no file has its name and half of its content, and a key and a
 // certificate of one name belong together.
-func (w *world) checkFiles() error {
+func (w *world) checkFiles(apart bool) error {
 	return filepath.WalkDir(w.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -247,14 +253,14 @@ func (w *world) checkFiles() error {
 		if e.IsDir() {
 			return nil
 		}
-		if err := checkFile(path); err != nil {
+		if err := checkFile(path, apart); err != nil {
 			return fmt.Errorf("%s is not whole: %w", path, err)
 		}
 		return nil
 	})
 }
 
-func checkFile(path string) error {
+func checkFile(path string, apart bool) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -266,7 +272,7 @@ func checkFile(path string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(base + ".crt"); err != nil || isCA(path) {
+		if _, err := os.Stat(base + ".crt"); err != nil || isCA(path) || apart {
 			return nil
 		}
 		return belongs(key, base+".crt")
@@ -292,6 +298,44 @@ func checkFile(path string) error {
 func isCA(path string) bool {
 	name := filepath.Base(path)
 	return strings.HasPrefix(name, "root") || strings.HasPrefix(name, "issuing")
+}
+
+// checkKeys: every key that lies somewhere has a certificate in the inventory.
+func (w *world) checkKeys(p *store.PKI, after *state) error {
+	known := map[string]bool{}
+	for f := range after.certs {
+		der, err := p.DER(w.t.Context(), f)
+		if err != nil {
+			return err
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		known[string(cert.RawSubjectPublicKeyInfo)] = true
+	}
+	paths, err := filepath.Glob(w.path("*/*.key"))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		key, err := pemfile.Key(data, nil)
+		if err != nil {
+			return err
+		}
+		public, err := x509.MarshalPKIXPublicKey(key.Public())
+		if err != nil {
+			return err
+		}
+		if !known[string(public)] {
+			return fmt.Errorf("no certificate of the inventory belongs to %s", path)
+		}
+	}
+	return nil
 }
 
 func belongs(key crypto.Signer, certificate string) error {
