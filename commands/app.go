@@ -39,6 +39,7 @@ func tree() []*cli.Command {
 		logCommand(),
 		backupCommand(),
 		restoreCommand(),
+		repairCommand(),
 		probeCommand(),
 		demoCommand(),
 		completionCommand(),

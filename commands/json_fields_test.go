@@ -110,6 +110,8 @@ func TestJSONFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	pin(exitBad, "status")
+	pin(exitBad, "repair", "--check")
+	pin(exitDone, "repair")
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(fieldsFile), 0o755); err != nil {
 			t.Fatal(err)

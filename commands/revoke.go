@@ -135,7 +135,7 @@ func unsureIfOverdue(err error) error {
 	switch {
 	case !ok:
 		return err
-	case as[*store.ClockError](late), errors.Is(late, store.ErrRolledBack):
+	case as[*store.ClockError](late), errors.Is(late, store.ErrRolledBack), errors.Is(late, store.ErrLost):
 		return unsure(late, findRule(late).hint)
 	case as[*store.PublishError](late):
 		return unsure(late, "mend the directory, and then: mutual crl publish (another directory: mutual config publish DIR)")

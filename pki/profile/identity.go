@@ -1,7 +1,12 @@
 package profile
 
 import (
+	"crypto/x509"
+	"errors"
+	"net"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"mutual/pki"
@@ -65,4 +70,66 @@ func identifyServer(s string) (commonName string, san pki.SAN, err error) {
 
 func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r > 0x7e }) < 0
+}
+
+// Identity is the way back: the kind and the NAME of a certificate that this
+// package has made. The kind is that of its one extended key usage; the NAME is
+// the common name or, where that would have been too long, the one name that
+// stands in the SAN instead. A name that does not stand for what is in the
+// certificate is refused.
+func Identity(cert *x509.Certificate) (pki.Kind, pki.Name, error) {
+	var kind pki.Kind
+	switch {
+	case len(cert.ExtKeyUsage) != 1 || len(cert.UnknownExtKeyUsage) > 0:
+	case cert.ExtKeyUsage[0] == x509.ExtKeyUsageClientAuth:
+		kind = pki.KindClient
+	case cert.ExtKeyUsage[0] == x509.ExtKeyUsageServerAuth:
+		kind = pki.KindServer
+	}
+	if kind == "" {
+		return "", pki.Name{}, errors.New("it is neither a client's nor a server's certificate")
+	}
+	for _, text := range namesIn(cert) {
+		name, err := pki.ParseName(text, kind)
+		if err != nil {
+			continue
+		}
+		if _, san, err := Identify(kind, name); err == nil && holdsSAN(cert, &san) {
+			return kind, name, nil
+		}
+	}
+	return kind, pki.Name{}, errors.New("no name in it can be that of an identity")
+}
+
+// namesIn lists what may be the NAME: the common name alone, where there is one.
+func namesIn(cert *x509.Certificate) []string {
+	if cert.Subject.CommonName != "" {
+		return []string{cert.Subject.CommonName}
+	}
+	out := slices.Concat(cert.EmailAddresses, cert.DNSNames)
+	for _, u := range cert.URIs {
+		out = append(out, u.String())
+	}
+	return out
+}
+
+// holdsSAN reports whether a certificate has all names of a SAN.
+func holdsSAN(cert *x509.Certificate, san *pki.SAN) bool {
+	has := func(have, want []string) bool {
+		return !slices.ContainsFunc(want, func(s string) bool { return !slices.Contains(have, s) })
+	}
+	texts := func(urls []*url.URL) (out []string) {
+		for _, u := range urls {
+			out = append(out, u.String())
+		}
+		return out
+	}
+	addresses := func(ips []net.IP) (out []string) {
+		for _, ip := range ips {
+			out = append(out, ip.String())
+		}
+		return out
+	}
+	return has(cert.DNSNames, san.DNS()) && has(cert.EmailAddresses, san.Email()) &&
+		has(texts(cert.URIs), texts(san.URLs())) && has(addresses(cert.IPAddresses), addresses(san.IPs()))
 }

@@ -52,7 +52,7 @@ func (p *PKI) RenewCA(ctx context.Context, req CARenewal) (*CARenewed, error) {
 		return nil, err
 	}
 	if req.Role == pki.KindIssuing || req.Rekey != nil { // it signs more than itself
-		if err := root.CheckValid(p.now()); err != nil {
+		if err := p.checkMaySign(ctx, root); err != nil {
 			return nil, err
 		}
 	}

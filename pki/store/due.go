@@ -14,6 +14,7 @@ type Remedy string
 const (
 	RemedySign       Remedy = "sign"       // make the list anew, which needs its CA's key
 	RemedyWrite      Remedy = "write"      // write the files again, which needs no key
+	RemedyRepair     Remedy = "repair"     // what follows from what is whole is made again
 	RemedyRestore    Remedy = "restore"    // put the newest backup of the PKI back
 	RemedyRestoreKey Remedy = "restoreKey" // put the CA's key back
 	RemedyRenewCA    Remedy = "renewCA"    // give the CA a new certificate

@@ -19,6 +19,7 @@ var (
 	ErrExists      = errors.New("there is a PKI already")
 	ErrDamaged     = errors.New("the database is damaged")
 	ErrRolledBack  = errors.New("the database is older than the published CRL: restored or damaged")
+	ErrLost        = errors.New("the database has lost acts that were done: restored or damaged")
 	ErrNewer       = errors.New("the database was written by a newer version")
 	ErrBlocked     = errors.New("the identity is revoked: no certificate is issued for it")
 	ErrNotFound    = errors.New("not in the inventory")

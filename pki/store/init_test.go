@@ -15,7 +15,7 @@ import (
 func TestInit(t *testing.T) {
 	f := newFixture(t)
 	want := []string{"", "/ca.crt", "/crl", "/crl/.lock", "/crl/chain.pem", "/crl/issuing.crl", "/crl/issuing.pem", "/crl/root.crl",
-		"/crl/root.pem", "/issuing.crt", "/issuing.key", "/lock", "/mutual.db", "/root.crt", "/root.key"}
+		"/crl/root.pem", "/head", "/issuing.crt", "/issuing.key", "/lock", "/mutual.db", "/root.crt", "/root.key"}
 	f.must(f.Close())
 	if got := files(t, f.dir); !slices.Equal(got, want) {
 		t.Errorf("the files are %q", got)
@@ -118,7 +118,7 @@ func TestOddDirectory(t *testing.T) {
 		t.Errorf("listed are %v", got)
 	}
 	f.must(f.Close())
-	if got := files(t, filepath.Dir(f.dir)); len(got) != 16 {
+	if got := files(t, filepath.Dir(f.dir)); len(got) != 17 {
 		t.Errorf("there are %q", got)
 	}
 }

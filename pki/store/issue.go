@@ -147,7 +147,7 @@ func (p *PKI) issuingInForce(ctx context.Context) (*authority.CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ca.CheckValid(p.now()); err != nil {
+	if err := p.checkMaySign(ctx, ca); err != nil {
 		return nil, err
 	}
 	return ca, checkNotRevoked(ctx, p.db, ca.Certificate().SubjectKeyId)

@@ -117,6 +117,7 @@ func (t *Tx) append(act, subject string, details any) (int64, error) {
 		number, line, hash, signature); err != nil {
 		return 0, err
 	}
+	t.newest = Head{number, hex.EncodeToString(hash)}
 	return number, t.setCounter("journal", number)
 }
 
@@ -144,7 +145,7 @@ func (p *PKI) Journal(ctx context.Context, from int64, each func(Line) error) er
 	return scanJournal(ctx, p.db, from, func(number int64, line, hash, signature []byte) error {
 		l := Line{Hash: hex.EncodeToString(hash), Signed: signature != nil}
 		if err := json.Unmarshal(line, &l.Entry); err != nil {
-			return fmt.Errorf("reading line %d of the journal: %w", number, err)
+			return fmt.Errorf("reading line %d of the journal: %w: %v", number, ErrDamaged, err)
 		}
 		return each(l)
 	})
@@ -190,18 +191,44 @@ func (p *PKI) VerifyJournal(ctx context.Context, kept *Head) (head Head, signed 
 		return Head{}, 0, wrap("reading the journal", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
+	head, signed, err = verifyChain(ctx, tx, kept)
+	if err != nil {
+		return head, signed, err
+	}
+	return head, signed, checkNumbers(ctx, tx, head.Number)
+}
+
+// checkNumbers holds the numbers that are kept beside the rows against them.
+func checkNumbers(ctx context.Context, q querier, last int64) error {
+	missing, err := missingRevocations(ctx, q)
+	if err == nil && missing != 0 {
+		return &ChainError{last, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
+	}
+	if err != nil {
+		return err
+	}
+	wrong, err := wrongNumbers(ctx, q)
+	if err == nil && wrong != "" {
+		return &ChainError{last, wrong}
+	}
+	return err
+}
+
+// verifyChain is VerifyJournal without the numbers that are kept beside the
+// rows.
+func verifyChain(ctx context.Context, q querier, kept *Head) (head Head, signed int, err error) {
 	v := journalVerifier{kept: kept}
-	if v.public, err = issuingKeys(ctx, tx); err != nil {
+	if v.public, err = issuingKeys(ctx, q); err != nil {
 		return Head{}, 0, err
 	}
-	if err := scanJournal(ctx, tx, 1, v.line); err != nil {
+	if err := scanJournal(ctx, q, 1, v.line); err != nil {
 		return Head{}, 0, err
 	}
 	head = Head{Number: v.number, Hash: hex.EncodeToString(v.previous)}
 	if kept != nil && kept.Number > v.number {
 		return head, v.signed, &ChainError{v.number, fmt.Sprintf("it ends here, and the head that was kept is line %d", kept.Number)}
 	}
-	return head, v.signed, checkJournalEnd(ctx, tx, v.number)
+	return head, v.signed, checkJournalEnd(ctx, q, v.number)
 }
 
 type journalVerifier struct {
@@ -260,18 +287,7 @@ func checkJournalEnd(ctx context.Context, q querier, last int64) error {
 			return &ChainError{last, fmt.Sprintf("it ends here, but %s was recorded at line %d", of.what, number)}
 		}
 	}
-	missing, err := missingRevocations(ctx, q)
-	if err == nil && missing != 0 {
-		return &ChainError{last, fmt.Sprintf("%d revocations that were recorded are not in the database", missing)}
-	}
-	if err != nil {
-		return err
-	}
-	wrong, err := wrongNumbers(ctx, q)
-	if err == nil && wrong != "" {
-		return &ChainError{last, wrong}
-	}
-	return err
+	return nil
 }
 
 var _ authority.Ledger = (*Tx)(nil)

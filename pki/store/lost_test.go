@@ -79,3 +79,43 @@ func TestDateOfAHoldThatBecomesARevocation(t *testing.T) {
 		t.Errorf("the revocation is %+v, and the list has the date %s", got.Revocation, made.ThisUpdate)
 	}
 }
+
+// Acts that a database has lost, with no list of theirs out, are noticed.
+func TestLostActs(t *testing.T) {
+	f := newFixture(t)
+	f.issue("alice", "")
+	f.must(f.Close())
+	old := read(t, f.Path(dbFile))
+	f.reopen()
+	f.issue("bob", "")
+	f.must(f.Close())
+	whole := read(t, f.Path(dbFile))
+	note := read(t, f.Path(headFile))
+
+	write(t, f.Path(dbFile), old)
+	wantError(t, f.open(), ErrLost, "the database has lost acts that were done: restored or damaged: the journal ends at line 6, and line 7 was written")
+	opts := f.options()
+	opts.AllowRolledBack = true
+	p, err := Open(t.Context(), f.dir, opts)
+	f.must(err)
+	if !errors.Is(p.RolledBack(), ErrLost) || !errors.Is(p.Publish(t.Context()), ErrLost) {
+		t.Errorf("it is written to: %v", p.RolledBack())
+	}
+	f.must(p.Close())
+
+	// Another history: the old database has gone on by itself.
+	f.must(os.Remove(f.Path(headFile)))
+	f.reopen()
+	f.issue("mallory", "")
+	f.must(f.Close())
+	write(t, f.Path(headFile), note)
+	wantError(t, f.open(), ErrLost, "line 7 of the journal is not the one that was written")
+
+	// A note that is older, cut or damaged says nothing.
+	write(t, f.Path(dbFile), whole)
+	for _, data := range [][]byte{nil, note[:20], append([]byte("9"), note[1:]...)} {
+		write(t, f.Path(headFile), data)
+		f.must(f.open())
+		f.must(f.Close())
+	}
+}

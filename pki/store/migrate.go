@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,7 +78,8 @@ func (p *PKI) copyDatabase(ctx context.Context, path string) error {
 		err = empty.Replace()
 	}
 	if err != nil {
-		return errors.Join(err, empty.Discard())
+		_ = empty.Discard() // the first error is the one to tell
+		return err
 	}
 	return nil
 }

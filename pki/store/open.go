@@ -32,8 +32,8 @@ type Options struct {
 	// second. It may be nil.
 	Waiting func(what string)
 	// AllowRolledBack opens a PKI for looking although its database is older
-	// than a list that is out: PKI.RolledBack then gives the ErrRolledBack, and
-	// every act is refused with it.
+	// than a list that is out, or than what was done last: PKI.RolledBack then
+	// gives the ErrRolledBack or ErrLost, and every act is refused with it.
 	AllowRolledBack bool
 }
 
@@ -49,8 +49,8 @@ type PKI struct {
 }
 
 // Open opens the PKI in a directory. It refuses one that others can read, one
-// whose database is damaged, of a newer version, or older than a CRL of its own
-// that is out, beside it or where servers read.
+// whose database is damaged, of a newer version, or older than what was done last
+// or than a CRL of its own that is out, beside it or where servers read.
 func Open(ctx context.Context, dir string, opts Options) (*PKI, error) {
 	path := filepath.Join(dir, dbFile)
 	if _, err := os.Stat(path); err != nil {
@@ -99,7 +99,10 @@ func (p *PKI) check(ctx context.Context) error {
 		return err
 	}
 	err := p.checkPublished(ctx)
-	if p.opts.AllowRolledBack && errors.Is(err, ErrRolledBack) {
+	if err == nil {
+		err = p.checkHead(ctx)
+	}
+	if p.opts.AllowRolledBack && (errors.Is(err, ErrRolledBack) || errors.Is(err, ErrLost)) {
 		p.rolledBack = err
 		return nil
 	}
@@ -122,7 +125,7 @@ func (p *PKI) checkVersion(ctx context.Context) error {
 }
 
 // RolledBack gives, for a PKI that was opened with AllowRolledBack, the
-// ErrRolledBack that says which list is newer than the database, or nil.
+// ErrRolledBack or ErrLost that says what is newer than the database, or nil.
 func (p *PKI) RolledBack() error { return p.rolledBack }
 
 // checkMayWrite refuses to write into a PKI of another user, or into one whose

@@ -185,6 +185,11 @@ func (p *PKI) publish(ctx context.Context, req publishRequest) ([]Published, err
 		return nil, err
 	}
 	defer release()
+	return p.publishAlone(ctx, req)
+}
+
+// publishAlone is publish for who holds the publishers' lock.
+func (p *PKI) publishAlone(ctx context.Context, req publishRequest) ([]Published, error) {
 	for _, role := range []pki.Kind{pki.KindRoot, pki.KindIssuing} {
 		if err := p.settleKeys(ctx, role); err != nil {
 			return nil, err
@@ -300,6 +305,19 @@ func (p *PKI) checkClock(ctx context.Context) error {
 		return &ClockError{Now: now, Newest: time.Unix(newest, 0)}
 	}
 	return nil
+}
+
+// checkMaySign says why a CA may not sign now. To a clock that was set back the
+// CA may not be valid yet: then the clock is what to tell of.
+func (p *PKI) checkMaySign(ctx context.Context, ca *authority.CA) error {
+	invalid := ca.CheckValid(p.now())
+	if invalid == nil {
+		return nil
+	}
+	if err := p.checkClock(ctx); err != nil {
+		return err
+	}
+	return invalid
 }
 
 // caFor returns a CA with its key, the root's from another file where one is

@@ -54,19 +54,13 @@ func (p *PKI) lastList(ctx context.Context, l *Published) (authority.LastCRL, er
 // They stay while the CA lives, for nobody knows when they expire.
 func (s *snapshot) carried(put func(authority.Revoked) error) error {
 	issuer := s.list.ca
-	var der, sum, ca []byte
-	err := s.tx.QueryRowContext(s.ctx, `SELECT l.der, l.sha256, c.der FROM counters k
-		JOIN crl l ON l.issuer = $1 AND l.number = k.value
-		JOIN certificate c ON c.subject_ca = l.issuer
-		WHERE k.name = $2 ORDER BY c.not_after DESC LIMIT 1`, issuer, adoptedCounter(issuer)).Scan(&der, &sum, &ca)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+	der, err := adoptedList(s.ctx, s.tx, issuer)
+	if err != nil || der == nil {
+		return err
 	}
-	if err != nil {
-		return wrap("reading the list that was adopted", err)
-	}
-	if got := sha256.Sum256(der); !bytes.Equal(got[:], sum) {
-		return errNeedsDigest
+	var ca []byte
+	if err := s.tx.QueryRowContext(s.ctx, `SELECT der FROM certificate WHERE subject_ca = $1 ORDER BY not_after DESC LIMIT 1`, issuer).Scan(&ca); err != nil {
+		return wrap("reading the CAs", err)
 	}
 	list, err := crl.Parse(der)
 	if err != nil {
@@ -90,6 +84,24 @@ func (s *snapshot) carried(put func(authority.Revoked) error) error {
 		}
 	}
 	return nil
+}
+
+// adoptedList gives the list that a restore found to hold serials that the
+// inventory lacks, or nil.
+func adoptedList(ctx context.Context, q querier, issuer int64) ([]byte, error) {
+	var der, sum []byte
+	err := q.QueryRowContext(ctx, `SELECT l.der, l.sha256 FROM counters k
+		JOIN crl l ON l.issuer = $1 AND l.number = k.value WHERE k.name = $2`, issuer, adoptedCounter(issuer)).Scan(&der, &sum)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrap("reading the list that was adopted", err)
+	}
+	if got := sha256.Sum256(der); !bytes.Equal(got[:], sum) {
+		return nil, errNeedsDigest
+	}
+	return der, nil
 }
 
 func notAfterOf(der []byte) (time.Time, error) {

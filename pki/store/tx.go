@@ -26,6 +26,7 @@ type Tx struct {
 	now    time.Time
 	signer *authority.CA // the issuing CA, where its key is at hand
 
+	newest      Head                    // of the journal, where this has written to it
 	revocations int64                   // how many more there are than before
 	expiry      map[expiryHour]standing // how many more stand so; see count
 	prepared    map[string]*sql.Stmt    // by their text; the end of the transaction closes them
@@ -68,7 +69,11 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 		_ = tx.Rollback() // the first error is the one to report
 		return cmp.Or(ctx.Err(), err)
 	}
-	return wrap("committing the transaction", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return wrap("committing the transaction", err)
+	}
+	p.keepHead(t.newest)
+	return nil
 }
 
 // exec runs a statement, which is prepared once: an act may run it for a million
