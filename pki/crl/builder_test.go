@@ -2,7 +2,9 @@ package crl
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -12,8 +14,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"encoding/pem"
 
 	"mutual/pki"
 	"mutual/pki/pkitest/tools"
@@ -60,12 +60,24 @@ type change struct {
 
 const drop = pki.Reason(0xff)
 
-// checkSplice applies the changes to a list of the entries, and makes the list
-// of what should come out anew.
-func checkSplice(t *testing.T, was map[pki.Serial]Entry, changes []change) (now map[pki.Serial]Entry) {
+// splicer is the CA of lists that are spliced, and another.
+type splicer struct {
+	key       crypto.Signer
+	ca, other *x509.Certificate
+}
+
+func newSplicer(t testing.TB, key string) splicer {
 	t.Helper()
-	key := fixtureKey(t, "issuing-p256")
-	ca := newCA(t, key, nil)
+	s := splicer{key: fixtureKey(t, key)}
+	s.ca, s.other = newCA(t, s.key, nil), newCA(t, fixtureKey(t, "root-p256"), nil)
+	return s
+}
+
+// check applies the changes to a list of the entries, and makes the list of what
+// should come out anew.
+func (s splicer) check(t *testing.T, was map[pki.Serial]Entry, changes []change) (now map[pki.Serial]Entry) {
+	t.Helper()
+	key, ca := s.key, s.ca
 	tmpl := templateFor(ca)
 	listOf := func(entries map[pki.Serial]Entry) []byte {
 		for _, e := range entries {
@@ -114,8 +126,7 @@ func checkSplice(t *testing.T, was map[pki.Serial]Entry, changes []change) (now 
 	if err := built.CheckSignature(ca); err != nil {
 		t.Fatal(err)
 	}
-	other := newCA(t, fixtureKey(t, "root-p256"), nil)
-	if err := built.CheckSignature(other); err == nil {
+	if err := built.CheckSignature(s.other); err == nil {
 		t.Fatal("another CA's key has signed it, too")
 	}
 	if built.digest == nil {
@@ -143,12 +154,13 @@ func randomChanges(random *rand.Rand, size, n int) []change {
 }
 
 func TestSpliceIsCreate(t *testing.T) {
+	s := newSplicer(t, "issuing-p256")
 	for seed := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, 4))
 		size := 1 + random.IntN(300)
 		list := map[pki.Serial]Entry{}
 		for range 8 {
-			list = checkSplice(t, list, randomChanges(random, size, random.IntN(1+size/2)))
+			list = s.check(t, list, randomChanges(random, size, random.IntN(1+size/2)))
 		}
 	}
 }
@@ -156,6 +168,7 @@ func TestSpliceIsCreate(t *testing.T) {
 func FuzzSplice(f *testing.F) {
 	f.Add([]byte{8, 1, 8, 2, 12, 3}, []byte{8, 200, 8, 1, 16, 0})
 	f.Add([]byte{}, []byte{1, 1, 1, 255})
+	s := newSplicer(f, "ed25519")
 	f.Fuzz(func(t *testing.T, base, diff []byte) {
 		reasons := append(pki.EndEntityReasons(), drop, drop)
 		read := func(in []byte) (out []change) {
@@ -164,7 +177,7 @@ func FuzzSplice(f *testing.F) {
 			}
 			return out
 		}
-		checkSplice(t, checkSplice(t, nil, read(base)), read(diff))
+		s.check(t, s.check(t, nil, read(base)), read(diff))
 	})
 }
 

@@ -44,6 +44,32 @@ func PeekNumber(r io.ReaderAt) (*big.Int, error) {
 	return nil, errNoNumber
 }
 
+// PeekIssuer reads the DER of the issuer's name of a DER list and nothing after
+// it. Like PeekNumber it checks nothing else.
+func PeekIssuer(r io.ReaderAt) ([]byte, error) {
+	list, _, err := peekHeader(r, 0)
+	if err != nil {
+		return nil, err
+	}
+	at, end, err := peekHeader(r, list)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, min(max(end-at, 0), maxPeek))
+	n, err := r.ReadAt(data, at)
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("reading the revocation list: %w", err)
+	}
+	in := cryptobyte.String(data[:n])
+	var issuer cryptobyte.String
+	if !in.SkipOptionalASN1(asn1.INTEGER) || !in.SkipASN1(asn1.SEQUENCE) || !in.ReadASN1Element(&issuer, asn1.SEQUENCE) {
+		return nil, errNoIssuer
+	}
+	return issuer, nil
+}
+
+var errNoIssuer = errors.New("the revocation list has no issuer that can be found")
+
 // peekHeader reads tag and length at an offset, and gives where the content
 // begins and ends.
 func peekHeader(r io.ReaderAt, at int64) (content, end int64, err error) {

@@ -28,7 +28,8 @@ func TestPeekNumber(t *testing.T) {
 	}
 }
 
-// Whatever Parse accepts has the number that is seen without parsing.
+// Whatever Parse accepts has the number and the issuer that are seen without
+// parsing.
 func FuzzPeekNumber(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, der []byte) {
@@ -39,6 +40,9 @@ func FuzzPeekNumber(f *testing.F) {
 		}
 		if (err == nil) != (l.Number() != nil) || err == nil && n.Cmp(l.Number()) != 0 {
 			t.Fatalf("PeekNumber gives %v, %v, and Parse %v", n, err, l.Number())
+		}
+		if issuer, err := PeekIssuer(bytes.NewReader(der)); len(der) < maxPeek && (err != nil || !bytes.Equal(issuer, l.Issuer())) {
+			t.Fatalf("PeekIssuer gives %x, %v, and Parse %x", issuer, err, l.Issuer())
 		}
 	})
 }

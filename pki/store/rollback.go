@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -150,41 +151,40 @@ func listsIn(dir string) []foundList {
 }
 
 // numberIn reads the CRL number of the list in a DER file, and no more of it.
-func numberIn(path string) (*big.Int, error) {
+func numberIn(path string) (*big.Int, error) { return peekFile(path, crl.PeekNumber) }
+
+func numberInPEM(path string) (*big.Int, error) { return peekPEM(path, crl.PeekNumber) }
+
+func peekFile[T any](path string, peek func(io.ReaderAt) (T, error)) (value T, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return value, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	return crl.PeekNumber(f)
+	return peek(f)
 }
 
-func numberInPEM(path string) (*big.Int, error) {
+func peekPEM[T any](path string, peek func(io.ReaderAt) (T, error)) (value T, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return value, err
 	}
 	lists, err := pemfile.CRLs(data)
 	if err != nil {
-		return nil, err
+		return value, err
 	}
-	return crl.PeekNumber(bytes.NewReader(lists[0]))
+	return peek(bytes.NewReader(lists[0]))
 }
 
 // issuerOf gives the issuer of the first list in a file, DER or PEM, or nil
-// where there is none.
+// where there is none. Of DER it reads no more than that.
 func issuerOf(path string) []byte {
-	data, err := os.ReadFile(path)
+	issuer, err := peekFile(path, crl.PeekIssuer)
+	if filepath.Ext(path) == ".pem" {
+		issuer, err = peekPEM(path, crl.PeekIssuer)
+	}
 	if err != nil {
 		return nil
 	}
-	lists, err := pemfile.CRLs(data)
-	if err != nil {
-		return nil
-	}
-	list, err := crl.Parse(lists[0])
-	if err != nil {
-		return nil
-	}
-	return list.Issuer()
+	return issuer
 }
