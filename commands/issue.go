@@ -22,7 +22,8 @@ import (
 func issueCommand() *cli.Command {
 	return group("issue", categoryBootstrapping, "issue a key and a certificate",
 		issueLeaf(pki.KindClient, "issue a key and a certificate to a client",
-			"mutual issue client alice@example.com\nmutual issue client alice@example.com --ttl 30d --label \"Pixel 8\" --out ./handover"),
+			"mutual issue client alice@example.com\nmutual issue client alice@example.com --ttl 30d --label \"Pixel 8\" --out ./handover\n"+
+				"mutual issue client --batch devices.csv --tar devices.tar"),
 		issueLeaf(pki.KindServer, "issue a key and a certificate to a server",
 			"mutual issue server api.example.com --ip 192.0.2.7\nmutual issue server localhost"),
 	)
@@ -34,7 +35,10 @@ func issueLeaf(kind pki.Kind, usage, example string) *cli.Command {
 		Usage:     usage,
 		ArgsUsage: "NAME",
 		Long: "Writes NAME.key (mode 0600) and NAME.crt, which holds the certificate and then the issuing CA's. " +
-			"The certificate is in the inventory before its key appears.",
+			"The certificate is in the inventory before its key appears.\n\n" +
+			"--batch issues to each row of a file, a thousand at a time, with a line for each when it is durable. CSV: the first line names the columns, " +
+			"several values in a field are separated by spaces. JSON lines: strings, or lists of them. The other flags are the defaults. " +
+			"An archive is FILE.partial until it is whole, and has up to its end what was reported.",
 		Example: example,
 		Flags: slices.Concat(leafFlags(), []cli.Flag{
 			keyTypeFlag("make a key of `TYPE`"),

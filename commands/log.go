@@ -130,6 +130,9 @@ func (v lineView) Text(p *ui.Printer) error {
 		ui.Heading.Of(v.Act), ui.Plain.Of("  "), ui.Name.Of(v.Subject), ui.Muted.Of(details(v.Details)))
 }
 
+// maxDetail is how many characters of one detail a line shows.
+const maxDetail = 200
+
 // details writes the members of a line's JSON as key=value.
 func details(raw json.RawMessage) string {
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -147,6 +150,9 @@ func details(raw json.RawMessage) string {
 		var plain string
 		if json.Unmarshal(value, &plain) == nil {
 			text = plain
+		}
+		if cut := []rune(text); len(cut) > maxDetail { // the serial numbers of a batch; --json has all
+			text = string(cut[:maxDetail]) + "…"
 		}
 		if text != "" {
 			fmt.Fprintf(&out, "  %s=%s", key, text)

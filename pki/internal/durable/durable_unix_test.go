@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -51,4 +52,33 @@ func TestSymlink(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	wantNames(t, dir, "a.key")
+}
+
+// TestSet: files of a set have their modes whatever the umask is, and appear
+// with their names.
+func TestSet(t *testing.T) {
+	for _, umask := range []int{0, 0o277} {
+		dir := t.TempDir()
+		old := syscall.Umask(umask)
+		s, err := NewSet(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := s.Stage("a.key", []byte("key"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crt, err := s.Stage("a.crt", []byte("crt"), 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNames(t, dir, filepath.Base(s.Dir()))
+		if err := errors.Join(s.Flush(), s.Create(key), s.Create(crt), s.SyncNames(), s.Close(false)); err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, filepath.Join(dir, "a.key"), "key", 0o600)
+		wantFile(t, filepath.Join(dir, "a.crt"), "crt", 0o644)
+		wantNames(t, dir, "a.crt", "a.key")
+		syscall.Umask(old)
+	}
 }

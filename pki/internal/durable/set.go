@@ -42,10 +42,11 @@ func NewSet(dir string) (*Set, error) {
 func (s *Set) Dir() string { return s.temp }
 
 // Stage writes data for the file with a name. It is durable after Flush. The
-// file has exactly this mode, whatever the umask is, and until then 0600.
+// file has exactly this mode, whatever the umask is; nobody else comes to it before
+// it has its name.
 func (s *Set) Stage(name string, data []byte, mode fs.FileMode) (*Staged, error) {
 	staged := &Staged{path: filepath.Join(s.dir, name), temp: filepath.Join(s.temp, strconv.FormatInt(s.count.Add(1), 10))}
-	f, err := os.OpenFile(staged.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(staged.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err == nil {
 		_, err = f.Write(data)
 		err = s.disk.finish(f, err, mode)

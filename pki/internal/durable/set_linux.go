@@ -17,9 +17,14 @@ func openDisk(dir string) (*disk, error) {
 	return &disk{f}, err
 }
 
-// finish gives a new file its mode; flush brings it to the disk.
+// finish gives a new file its mode, if the umask has kept it from having that;
+// flush brings it to the disk.
 func (d *disk) finish(f *os.File, err error, mode fs.FileMode) error {
-	if err == nil && mode != 0o600 {
+	var info fs.FileInfo
+	if err == nil {
+		info, err = f.Stat()
+	}
+	if err == nil && info.Mode().Perm() != mode {
 		err = f.Chmod(mode)
 	}
 	if closed := f.Close(); err == nil {
