@@ -70,7 +70,7 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 		return cmp.Or(ctx.Err(), err)
 	}
 	if err := tx.Commit(); err != nil {
-		return wrap("committing the transaction", err)
+		return wrapCommit(err)
 	}
 	p.keepHead(t.newest)
 	return nil
