@@ -120,47 +120,79 @@ func (s *scanner) readBlock(first []byte) (Item, error) {
 		return item, item.errorf("the BEGIN line is damaged or does not stand alone")
 	}
 	item.label, item.Type = label, typeOfLabel(label)
-	body, err := s.readBody(item)
+	damaged, err := s.readBody(&item)
 	if err != nil {
 		return item, err
 	}
 	if label == "EC PARAMETERS" { // openssl ecparam writes them before a key that repeats them
 		return item, nil
 	}
-	if item.Type == "" {
+	switch {
+	case item.Type == "":
 		return item, item.errorf("%q is not known here", label)
-	}
-	item.DER = make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	n, err := base64.StdEncoding.Strict().Decode(item.DER, body)
-	if err != nil {
+	case damaged:
 		return item, item.errorf("the base64 of the %s is damaged", item.Type)
-	}
-	item.DER = item.DER[:n]
-	if !isSequence(item.DER) {
+	case !isSequence(item.DER):
 		return item, item.errorf("the %s is cut off, or has data after its end", item.Type)
 	}
 	return item, nil
 }
 
-// readBody collects the base64 of a block to its END line.
-func (s *scanner) readBody(item Item) ([]byte, error) {
-	var body []byte
+// readBody reads a block to its END line. What a block of a known type holds is
+// decoded line by line: a file may be large, and is in memory already.
+func (s *scanner) readBody(item *Item) (damaged bool, err error) {
+	var body decoder
+	if size := bytes.Index(s.rest, []byte(end)); size > 0 && item.Type != "" {
+		body.der = make([]byte, 0, base64.StdEncoding.DecodedLen(size))
+	}
 	for {
 		line, ok := s.readLine()
 		switch {
 		case !ok, bytes.Contains(line, []byte(begin)):
-			return nil, item.errorf("the block has no END")
+			return false, item.errorf("the block has no END")
 		case bytes.HasPrefix(line, []byte(end)):
 			if string(line) != end+item.label+dashes {
-				return nil, item.errorf("its END, in line %d, is another block's or damaged", s.line)
+				return false, item.errorf("its END, in line %d, is another block's or damaged", s.line)
 			}
-			return body, nil
+			item.DER = body.der
+			return body.damaged || len(body.tail) > 0, nil
 		case bytes.HasPrefix(line, []byte("Proc-Type:")): // RFC 1421, Section 4.6.1.1
-			return nil, item.errorf("it is traditional encrypted PEM, which is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
+			return false, item.errorf("it is traditional encrypted PEM, which is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
 		case bytes.IndexByte(line, ':') >= 0:
 			// RFC 7468, Section 2: headers are not part of the format.
-			return nil, item.errorf("it has a header, in line %d, which is not allowed", s.line)
+			return false, item.errorf("it has a header, in line %d, which is not allowed", s.line)
 		}
-		body = append(body, bytes.TrimLeft(line, " \t")...)
+		if item.Type != "" {
+			body.add(bytes.TrimLeft(line, " \t"))
+		}
 	}
+}
+
+// decoder decodes base64 that comes in lines of any length.
+type decoder struct {
+	der     []byte
+	tail    []byte // what is left of the lines until now: less than four characters
+	ended   bool   // by padding
+	damaged bool
+}
+
+func (d *decoder) add(line []byte) {
+	if d.damaged || len(line) == 0 {
+		return
+	}
+	if len(d.tail) > 0 {
+		line = append(d.tail, line...)
+	}
+	whole := len(line) &^ 3
+	if d.ended {
+		d.damaged = true
+		return
+	}
+	var err error
+	if d.der, err = base64.StdEncoding.Strict().AppendDecode(d.der, line[:whole]); err != nil {
+		d.damaged = true
+		return
+	}
+	d.ended = whole > 0 && line[whole-1] == '='
+	d.tail = append([]byte(nil), line[whole:]...)
 }

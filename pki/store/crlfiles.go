@@ -139,10 +139,23 @@ func (l *Published) bytes() []byte {
 // directory.
 func fileIn(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 
+// readRegular reads a file where others may have put something else, such as a
+// pipe, which would be waited for.
+func readRegular(path string, limit int64) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q is no regular file", path)
+	}
+	return pemfile.ReadFile(path, limit)
+}
+
 // readIfSame reads a file if it has the SHA-256, and else gives nil: it will be
 // made again.
 func readIfSame(path string, sum []byte) []byte {
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path, maxCRLFile)
 	if got := sha256.Sum256(data); err != nil || !bytes.Equal(got[:], sum) {
 		return nil
 	}
@@ -190,7 +203,7 @@ func (p *PKI) writeLists(ctx context.Context, lists []Published) error {
 // writeIfOther replaces a file that everybody may read, unless it holds the
 // data already.
 func writeIfOther(path string, data []byte) error {
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
+	if have, err := readRegular(path, int64(len(data))); err == nil && bytes.Equal(have, data) {
 		return nil
 	}
 	return durable.WriteFile(path, data, 0o644)

@@ -2,8 +2,10 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -149,6 +151,9 @@ func listsIn(dir string) []foundList {
 
 // numberIn reads the CRL number of the list in a DER file, and no more of it.
 func numberIn(path string) (*big.Int, error) {
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() { // a pipe would be waited for
+		return nil, cmp.Or(err, fs.ErrInvalid)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -158,7 +163,7 @@ func numberIn(path string) (*big.Int, error) {
 }
 
 func numberInPEM(path string) (*big.Int, error) {
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path, maxCRLFile)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +177,7 @@ func numberInPEM(path string) (*big.Int, error) {
 // issuerOf gives the issuer of the first list in a file, DER or PEM, or nil
 // where there is none.
 func issuerOf(path string) []byte {
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path, maxCRLFile)
 	if err != nil {
 		return nil
 	}
