@@ -190,6 +190,7 @@ func (r *run) app() *cli.App {
 		OnUsageError:              onUsageError,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Metadata:                  map[string]any{runKey: r},
+		Compiled:                  time.Unix(0, 0), // else urfave/cli looks for the program's file
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 	"mutual/pki/store"
 )
 
-// maxCRL bounds the file of a CRL: ten million entries are about 500 MB.
-const maxCRL = 1 << 30
+// maxCRL bounds the file of a CRL: ten million entries are about 500 MB of DER.
+const maxCRL = 512 << 20
 
 func crlShowCommand() *cli.Command {
 	return leaf(leafSpec{
@@ -166,7 +166,7 @@ func (r *run) readLists(path string) ([]*crl.List, error) {
 	var data []byte
 	var err error
 	if path == "-" {
-		data, err = pemfile.Read(r.env.Stdin, maxCRL)
+		data, err = r.readStdin(maxCRL)
 	} else {
 		data, err = pemfile.ReadFile(path, maxCRL)
 	}

@@ -128,7 +128,7 @@ func (r *run) importTarget(c *cli.Context, file string) (bundle.Target, error) {
 func (r *run) readIdentity(ctx context.Context, file string) (bundle.Identity, error) {
 	read := pemfile.ReadFile
 	if file == "-" {
-		read = func(_ string, limit int64) ([]byte, error) { return pemfile.Read(r.env.Stdin, limit) }
+		read = func(_ string, limit int64) ([]byte, error) { return r.readStdin(limit) }
 	}
 	data, err := read(file, bundle.MaxFile)
 	if err != nil {

@@ -128,7 +128,16 @@ func (r *run) readCSR(file string) (*x509.CertificateRequest, error) {
 // readInput reads a file, or standard input for "-", bounded.
 func (r *run) readInput(file string) ([]byte, error) {
 	if file == "-" {
-		return pemfile.Read(r.env.Stdin, pemfile.MaxFile)
+		return r.readStdin(pemfile.MaxFile)
 	}
 	return pemfile.ReadFile(file, pemfile.MaxFile)
+}
+
+// readStdin reads standard input, bounded.
+func (r *run) readStdin(limit int64) ([]byte, error) {
+	data, err := pemfile.Read(r.env.Stdin, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading standard input: %w", err)
+	}
+	return data, nil
 }

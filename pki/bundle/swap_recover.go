@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"mutual/pki/internal/durable"
+	"mutual/pki/pemfile"
 )
 
 // maxLinks bounds how many symbolic links lead to a file.
@@ -82,7 +83,7 @@ func Recover(files Files) (staged *Swap, changed bool, err error) {
 	if err != nil || changed {
 		return nil, changed, err
 	}
-	s.keyPEM, err = os.ReadFile(s.in(nameKey))
+	s.keyPEM, err = pemfile.ReadFile(s.in(nameKey), pemfile.MaxFile)
 	if err != nil {
 		return nil, false, err
 	}

@@ -111,7 +111,7 @@ func (s *Swap) writePlaces() error {
 
 // readPlaces is its opposite. A directory without the note is fs.ErrNotExist.
 func (s *Swap) readPlaces() error {
-	data, err := os.ReadFile(s.in(namePlaces))
+	data, err := pemfile.ReadFile(s.in(namePlaces), pemfile.MaxFile)
 	if err != nil {
 		return err
 	}
@@ -177,8 +177,8 @@ func linkOrCopy(from, to string) error {
 
 // sameFile reports whether two names lead to the same file or content.
 func sameFile(a, b string) bool {
-	x, errX := os.ReadFile(a)
-	y, errY := os.ReadFile(b)
+	x, errX := pemfile.ReadFile(a, pemfile.MaxFile)
+	y, errY := pemfile.ReadFile(b, pemfile.MaxFile)
 	return errX == nil && errY == nil && string(x) == string(y)
 }
 

@@ -147,6 +147,7 @@ func TestHostileArchives(t *testing.T) {
 			p[0].data = make([]byte, maxManifest+1)
 			return assemble(t, p)
 		}, ErrBackup, "manifest.json has 1048577 octets"},
+		{"zeros for a database", func(p []member) []byte { return assemble(t, replaceDatabase(t, p, make([]byte, 8192))) }, ErrBackup, "in mutual.db: it is no database"},
 		{"a changed database", func(p []member) []byte { p[len(p)-1].data[5000] ^= 1; return assemble(t, p) }, ErrBackup, "mutual.db is not what the manifest says"},
 		{"a changed key", func(p []member) []byte { p[3].data[100] ^= 1; return assemble(t, p) }, ErrBackup, "key-2.pem is not what the manifest says"},
 		{"a changed manifest", func(p []member) []byte { p[0].data[30] ^= 1; return assemble(t, p) }, ErrBackup, "manifest.json.sha256 is not"},
@@ -177,7 +178,7 @@ func TestHostileArchives(t *testing.T) {
 			theirs := members(t, read(t, other.backup()))
 			return assemble(t, replaceDatabase(t, p, theirs[len(theirs)-1].data))
 		}, ErrBackup, "the manifest is not of this database"},
-		{"no database", func(p []member) []byte { return assemble(t, replaceDatabase(t, p, []byte("no database"))) }, ErrDamaged, "checking the backup"},
+		{"no database", func(p []member) []byte { return assemble(t, replaceDatabase(t, p, []byte("no database"))) }, ErrBackup, "in mutual.db: it is no database"},
 		{"an empty database", func(p []member) []byte { return assemble(t, replaceDatabase(t, p, nil)) }, ErrDamaged, "checking the backup"},
 		{"age for a key", func([]member) []byte { return sealed(identity.Recipient(), whole) }, ErrBackup, "it was not encrypted with a passphrase"},
 		{"age that takes long", func([]member) []byte { return sealed(costly, whole) }, ErrBackup, "work factor too large"},

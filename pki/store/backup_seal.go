@@ -60,7 +60,7 @@ func unseal(r io.Reader, passphrase func() ([]byte, error)) (content io.Reader, 
 		return b, false, nil
 	}
 	if !bytes.Contains(head, []byte("\n--- ")) { // age reads a header however long it is
-		return nil, true, fmt.Errorf("%w: its header does not end", ErrBackup)
+		return nil, true, fmt.Errorf("reading the backup: %w: its header does not end", ErrBackup)
 	}
 	if passphrase == nil {
 		return nil, true, errors.New("reading the backup: it is encrypted, and there is no passphrase")
@@ -77,12 +77,12 @@ func unseal(r io.Reader, passphrase func() ([]byte, error)) (content io.Reader, 
 	content, err = age.Decrypt(b, identity)
 	if _, wrong := errors.AsType[*age.NoIdentityMatchError](err); wrong {
 		if !strings.Contains(string(head), "\n-> scrypt ") {
-			return nil, true, fmt.Errorf("%w: it was not encrypted with a passphrase", ErrBackup)
+			return nil, true, fmt.Errorf("reading the backup: %w: it was not encrypted with a passphrase", ErrBackup)
 		}
 		return nil, true, fmt.Errorf("reading the backup: %w", keys.ErrPassphrase)
 	}
 	if err != nil {
-		return nil, true, fmt.Errorf("%w: %v", ErrBackup, err)
+		return nil, true, fmt.Errorf("reading the backup: %w: %v", ErrBackup, err)
 	}
 	return content, true, nil
 }

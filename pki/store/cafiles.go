@@ -102,7 +102,7 @@ func (p *PKI) certificatesInPlace(ctx context.Context) (bool, error) {
 			if dir == "" {
 				continue
 			}
-			if have, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(have, want) {
+			if have, err := readRegular(filepath.Join(dir, name), int64(len(want))); err != nil || !bytes.Equal(have, want) {
 				return false, nil
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"mutual/pki"
 	"mutual/pki/internal/durable"
 	"mutual/pki/keys"
+	"mutual/pki/pemfile"
 )
 
 // The files of the newest CA of a role are named by the role alone (root.key,
@@ -156,7 +157,7 @@ func (p *PKI) moveKeys(role pki.Kind, newest, former string) error {
 // linkKey gives a key a second name. What is not there needs none: the former
 // key may lie elsewhere.
 func linkKey(from, to string) error {
-	data, err := os.ReadFile(from)
+	data, err := pemfile.ReadFile(from, pemfile.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

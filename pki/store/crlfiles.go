@@ -188,7 +188,7 @@ func (l *Published) bytes() []byte {
 		return l.der
 	}
 	for _, path := range l.places() {
-		data, err := os.ReadFile(path)
+		data, err := readRegular(path, maxCRLFile)
 		if sum := sha256.Sum256(data); err == nil && bytes.Equal(sum[:], l.sha256) {
 			return data
 		}
@@ -199,7 +199,7 @@ func (l *Published) bytes() []byte {
 // isKept reports whether bytes gives the list, without holding it.
 func (l *Published) isKept() bool {
 	return l.der != nil || slices.ContainsFunc(l.places(), func(path string) bool {
-		f, err := os.Open(path)
+		f, err := openRegular(path)
 		if err != nil {
 			return false
 		}
@@ -229,6 +229,30 @@ func (l *Published) places() []string {
 // fileIn is the path of a file of ours, which is written with slashes, in a
 // directory.
 func fileIn(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+
+// checkRegular refuses what others may have put where a file is expected, such
+// as a pipe, which would be waited for.
+func checkRegular(path string) error {
+	st, err := os.Stat(path)
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%q is no regular file", path)
+	}
+	return err
+}
+
+func openRegular(path string) (*os.File, error) {
+	if err := checkRegular(path); err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
+
+func readRegular(path string, limit int64) ([]byte, error) {
+	if err := checkRegular(path); err != nil {
+		return nil, err
+	}
+	return pemfile.ReadFile(path, limit)
+}
 
 // writeLists puts the lists into the directory by rename: all of them in one
 // file, the newest issuing CA's first because some programs read only one;

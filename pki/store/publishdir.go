@@ -176,7 +176,7 @@ func isBelow(path, dir string) bool {
 func checkOurs(dir string, cas []*x509.Certificate) error {
 	for _, name := range publishedFiles([]string{string(pki.KindRoot), string(pki.KindIssuing)}) {
 		path := fileIn(dir, name)
-		data, err := os.ReadFile(path)
+		data, err := readRegular(path, maxCRLFile)
 		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
 			continue
 		}

@@ -82,7 +82,7 @@ func writeIfOther(path string, data []byte) error {
 // isWritten reports whether the file holds its content. It reads as far as the
 // two agree.
 func (f file) isWritten() bool {
-	have, err := os.Open(f.path)
+	have, err := openRegular(f.path)
 	if err != nil {
 		return false
 	}

@@ -132,7 +132,7 @@ func (r *restorer) unpack(archive io.Reader) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restoring the database: %w", err)
 	}
-	m, keys, err := readArchive(content, f)
+	m, keys, err := readArchive(content, &databaseWriter{to: f})
 	if err == nil {
 		err = f.Sync()
 	}
@@ -144,6 +144,28 @@ func (r *restorer) unpack(archive io.Reader) ([][]byte, error) {
 	}
 	r.done.Manifest = *m
 	return keys, nil
+}
+
+// databaseWriter writes what begins as a database of SQLite does. Nothing else
+// is worth the room that it would take, which may be more than there is.
+type databaseWriter struct {
+	to      io.Writer
+	written int64
+}
+
+const databaseMagic = "SQLite format 3\x00" // https://www.sqlite.org/fileformat.html, Section 1.3
+
+// Write implements io.Writer.
+func (d *databaseWriter) Write(b []byte) (int, error) {
+	if left := databaseMagic[min(d.written, int64(len(databaseMagic))):]; left != "" {
+		n := min(len(left), len(b))
+		if left[:n] != string(b[:n]) {
+			return 0, errors.New("it is no database")
+		}
+	}
+	n, err := d.to.Write(b)
+	d.written += int64(n)
+	return n, err
 }
 
 // check reads the whole database before anything is written to it.

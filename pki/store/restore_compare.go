@@ -15,8 +15,9 @@ import (
 	"mutual/pki/pemfile"
 )
 
-// maxCRLFile bounds the file of a CRL: ten million entries are about 500 MB.
-const maxCRLFile = 1 << 30
+// maxCRLFile bounds the file of a CRL: ten million entries are about 500 MB of
+// DER.
+const maxCRLFile = 512 << 20
 
 // Later is what happened after a backup, as far as something shows it.
 type Later struct {

@@ -156,7 +156,7 @@ func numberIn(path string) (*big.Int, error) { return peekFile(path, crl.PeekNum
 func numberInPEM(path string) (*big.Int, error) { return peekPEM(path, crl.PeekNumber) }
 
 func peekFile[T any](path string, peek func(io.ReaderAt) (T, error)) (value T, err error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return value, err
 	}
@@ -165,7 +165,7 @@ func peekFile[T any](path string, peek func(io.ReaderAt) (T, error)) (value T, e
 }
 
 func peekPEM[T any](path string, peek func(io.ReaderAt) (T, error)) (value T, err error) {
-	data, err := os.ReadFile(path)
+	data, err := readRegular(path, maxCRLFile)
 	if err != nil {
 		return value, err
 	}
