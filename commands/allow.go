@@ -41,6 +41,6 @@ func runAllow(ctx context.Context, r *run, c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return r.emit(r.newOutcomeView("allow", o, dryRun))
+		return r.emit(r.newOutcomeView(ctx, "allow", o, dryRun))
 	})
 }

@@ -86,29 +86,28 @@ func (r *run) listJSON(ctx context.Context, p *store.PKI, f store.Filter) (liste
 }
 
 func (r *run) listTable(ctx context.Context, p *store.PKI, f store.Filter) (int, error) {
-	table := certificateTable()
+	table := r.out.LongTable(certificateColumns()...)
 	err := p.List(ctx, f, func(c store.Certificate) error {
-		addCertificate(table, newCertificateView(c, r.now()))
-		return nil
+		return addCertificate(table, newCertificateView(c, r.now()))
 	})
 	if err != nil {
-		return 0, err
+		return table.Len(), err
 	}
 	if table.Len() == 0 {
 		r.note("nothing to list")
 		return 0, nil
 	}
-	return table.Len(), r.out.Table(table)
+	return table.Len(), table.Close()
 }
 
-func certificateTable() *ui.Table {
-	return ui.NewTable(
-		ui.Column{Title: "NAME", Flexible: true}, ui.Column{Title: "KIND"}, ui.Column{Title: "SERIAL", Flexible: true},
-		ui.Column{Title: "NOT AFTER"}, ui.Column{Title: "DAYS", Right: true}, ui.Column{Title: "STATE"},
-		ui.Column{Title: "LABEL", Flexible: true})
+func certificateColumns() []ui.Column {
+	return []ui.Column{
+		{Title: "NAME", Flexible: true}, {Title: "KIND"}, {Title: "SERIAL", Flexible: true}, {Title: "NOT AFTER"},
+		{Title: "DAYS", Right: true}, {Title: "STATE"}, {Title: "LABEL", Flexible: true},
+	}
 }
 
-func addCertificate(t *ui.Table, v certificateView) {
-	t.Row(ui.Name.Of(v.Name), ui.Plain.Of(string(v.Kind)), ui.Serial.Of(v.Serial.String()),
+func addCertificate(t *ui.Table, v certificateView) error {
+	return t.Row(ui.Name.Of(v.Name), ui.Plain.Of(string(v.Kind)), ui.Serial.Of(v.Serial.String()),
 		ui.Plain.Of(when(v.NotAfter)), ui.Plain.Of(strconv.Itoa(v.DaysLeft)), v.state(), ui.Plain.Of(v.Label))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 		if o == nil {
 			return err
 		}
-		if emitErr := r.emit(r.newOutcomeView(act, o, dryRun)); emitErr != nil {
+		if emitErr := r.emit(r.newOutcomeView(ctx, act, o, dryRun)); emitErr != nil {
 			return emitErr
 		}
 		r.noteReload(o)
@@ -152,17 +153,27 @@ func (r *run) selection(ctx context.Context, c *cli.Context, p *store.PKI) (stor
 	return s, nil
 }
 
-// outcomeView is what an act of revoking changed.
+// outcomeView is what an act of revoking changed. What it is about is read as it
+// is printed.
 type outcomeView struct {
-	Act          string        `json:"act"`
-	DryRun       bool          `json:"dryRun"`
-	Certificates []changedView `json:"certificates"`
-	Blocked      []pki.Name    `json:"blocked"`
-	Allowed      []pki.Name    `json:"allowed"`
-	Epoch        int64         `json:"epoch,omitempty"`
-	CRLs         []crlView     `json:"crls"`
-	CRLChain     string        `json:"crlChain"`
-	changed      int
+	outcomeHead
+	certificates iter.Seq2[changedView, error]
+	blocked      iter.Seq2[pki.Name, error]
+	allowed      iter.Seq2[pki.Name, error]
+	outcomeTail
+	changes bool
+}
+
+type outcomeHead struct {
+	Act    string `json:"act"`
+	DryRun bool   `json:"dryRun"`
+}
+
+// Between them stand the arrays certificates, blocked and allowed.
+type outcomeTail struct {
+	Epoch    int64     `json:"epoch,omitempty"`
+	CRLs     []crlView `json:"crls"`
+	CRLChain string    `json:"crlChain"`
 }
 
 type changedView struct {
@@ -170,21 +181,71 @@ type changedView struct {
 	Changed bool `json:"changed"`
 }
 
-func (r *run) newOutcomeView(act string, o *store.Outcome, dryRun bool) *outcomeView {
+func (r *run) newOutcomeView(ctx context.Context, act string, o *store.Outcome, dryRun bool) *outcomeView {
 	v := &outcomeView{
-		Act: act, DryRun: dryRun, Certificates: []changedView{}, Blocked: append([]pki.Name{}, o.Blocked...),
-		Allowed: append([]pki.Name{}, o.Allowed...), Epoch: o.Epoch, CRLs: newCRLViews(o.CRLs, r.now()),
+		outcomeHead: outcomeHead{act, dryRun},
+		blocked:     none[pki.Name], allowed: none[pki.Name],
+		outcomeTail: outcomeTail{Epoch: o.Epoch, CRLs: newCRLViews(o.CRLs, r.now())},
+		changes:     o.Changed+o.Blocked()+o.Allowed() > 0,
 	}
-	for _, c := range o.Certificates {
-		v.Certificates = append(v.Certificates, changedView{newCertificateView(c.Certificate, r.now()), c.Changed})
-		if c.Changed {
-			v.changed++
+	v.certificates = func(yield func(changedView, error) bool) {
+		for c, err := range o.Certificates(ctx) {
+			if !yield(changedView{newCertificateView(c.Certificate, r.now()), c.Changed}, err) {
+				return
+			}
 		}
+	}
+	switch {
+	case o.Blocked() > 0:
+		v.blocked = o.Names(ctx)
+	case o.Allowed() > 0:
+		v.allowed = o.Names(ctx)
 	}
 	for _, l := range o.CRLs {
 		v.CRLChain = filepath.Join(filepath.Dir(l.Files[0]), "chain.pem")
 	}
 	return v
+}
+
+// none is an empty sequence.
+func none[T any](func(T, error) bool) {}
+
+// JSON implements longView.
+func (v *outcomeView) JSON(p *ui.Printer) error {
+	o := p.Object()
+	if err := o.Members(v.outcomeHead); err != nil {
+		return err
+	}
+	if err := addArray(o, "certificates", v.certificates); err != nil {
+		return err
+	}
+	if err := addArray(o, "blocked", v.blocked); err != nil {
+		return err
+	}
+	if err := addArray(o, "allowed", v.allowed); err != nil {
+		return err
+	}
+	if err := o.Members(v.outcomeTail); err != nil {
+		return err
+	}
+	return o.Close()
+}
+
+// addArray adds what is read to an object as an array.
+func addArray[T any](o *ui.Object, name string, values iter.Seq2[T, error]) error {
+	array, err := o.Array(name)
+	if err != nil {
+		return err
+	}
+	for v, err := range values {
+		if err != nil {
+			return err
+		}
+		if err := array.Add(v); err != nil {
+			return err
+		}
+	}
+	return array.Close()
 }
 
 // past says what was done, and in a dry run what would be.
@@ -211,7 +272,10 @@ func (v *outcomeView) would(done string) string {
 
 // Text implements view.
 func (v *outcomeView) Text(p *ui.Printer) error {
-	for _, c := range v.Certificates {
+	for c, err := range v.certificates {
+		if err != nil {
+			return err
+		}
 		line := fmt.Sprintf("serial %s, until %s", c.Serial, when(c.NotAfter))
 		if c.Label != "" {
 			line += ", " + c.Label
@@ -223,20 +287,35 @@ func (v *outcomeView) Text(p *ui.Printer) error {
 		if c.Changed {
 			style = stateStyle(c.State, c.DaysLeft)
 		}
-		_ = p.Line(style.Of(v.past(c)), ui.Plain.Of("  "), ui.Name.Of(c.Name), ui.Plain.Of("  "+line))
+		if err := p.Line(style.Of(v.past(c)), ui.Plain.Of("  "), ui.Name.Of(c.Name), ui.Plain.Of("  "+line)); err != nil {
+			return err
+		}
 	}
-	for _, n := range v.Blocked {
-		_ = p.Line(ui.Revoked.Of(v.would("blocked")), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  no certificate is issued for it any more"))
+	if err := nameLines(p, v.blocked, ui.Revoked.Of(v.would("blocked")), "  no certificate is issued for it any more"); err != nil {
+		return err
 	}
-	for _, n := range v.Allowed {
-		_ = p.Line(ui.Valid.Of(v.would("allowed")), ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of("  certificates can be issued for it again"))
+	if err := nameLines(p, v.allowed, ui.Valid.Of(v.would("allowed")), "  certificates can be issued for it again"); err != nil {
+		return err
 	}
-	if v.changed+len(v.Blocked)+len(v.Allowed) == 0 {
+	if !v.changes {
 		return p.Line(ui.Muted.Of("nothing changed"))
 	}
 	for _, l := range v.CRLs {
 		if l.Made {
 			_ = p.Line(ui.Heading.Of("CRL"), ui.Plain.Of("  "+l.line()))
+		}
+	}
+	return nil
+}
+
+// nameLines prints a line for each name.
+func nameLines(p *ui.Printer, names iter.Seq2[pki.Name, error], what ui.Span, text string) error {
+	for n, err := range names {
+		if err != nil {
+			return err
+		}
+		if err := p.Line(what, ui.Plain.Of("  "), ui.Name.Of(n.String()), ui.Plain.Of(text)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -118,8 +118,18 @@ type view interface {
 	Text(p *ui.Printer) error
 }
 
+// longView is a result that is too long to be held: it prints its JSON as it
+// reads it.
+type longView interface {
+	view
+	JSON(p *ui.Printer) error
+}
+
 // emit prints a result: as text, or as one JSON document.
 func (r *run) emit(v view) error {
+	if long, ok := v.(longView); ok && r.json {
+		return long.JSON(r.out)
+	}
 	if r.json {
 		return r.out.JSON(v)
 	}

@@ -95,11 +95,11 @@ func (v *showView) identityText(p *ui.Printer) error {
 		return p.Flush()
 	}
 	_ = p.Printf("\n")
-	table := certificateTable()
+	table := p.LongTable(certificateColumns()...)
 	for _, c := range v.Certificates {
-		addCertificate(table, c)
+		_ = addCertificate(table, c) // the printer keeps a failure
 	}
-	return p.Table(table)
+	return table.Close()
 }
 
 // words says what the item is.

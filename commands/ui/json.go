@@ -66,40 +66,102 @@ func escapeJSON(b []byte) []byte {
 	return out.Bytes()
 }
 
-// Array is a JSON array that is printed as it comes, so that a list of any
-// length needs no memory.
-type Array struct {
-	p     *Printer
-	count int
+// container is what an object and an array have in common: each member is
+// printed as it comes, so that a document of any length needs no memory.
+type container struct {
+	p      *Printer
+	indent string // of the lines that begin and end it
+	ends   string // what ends it
+	count  int
 }
 
-// Array begins a JSON array; Close ends it.
-func (p *Printer) Array() *Array { return &Array{p: p} }
+// member prints what stands before the next member: "key": or nothing.
+func (c *container) member(begins, key string) error {
+	before := ",\n" + c.indent + "  "
+	if c.count == 0 {
+		before = begins + before[1:]
+	}
+	c.count++
+	_, err := io.WriteString(c.p, before+key)
+	return err
+}
 
-// Add prints v as the next element.
-func (a *Array) Add(v any) error {
+// value prints v as the next member.
+func (c *container) value(begins, key string, v any) error {
 	b, err := encodeJSON(v, "  ")
 	if err != nil {
 		return err
 	}
-	before := ",\n  "
-	if a.count == 0 {
-		before = "[\n  "
-	}
-	a.count++
-	if _, err := io.WriteString(a.p, before); err != nil {
+	if err := c.member(begins, key); err != nil {
 		return err
 	}
-	_, err = a.p.Write(bytes.ReplaceAll(bytes.TrimSuffix(b, []byte("\n")), []byte("\n"), []byte("\n  ")))
+	return c.write(bytes.TrimSuffix(b, []byte("\n")))
+}
+
+// write prints lines that stand in the container.
+func (c *container) write(lines []byte) error {
+	_, err := c.p.Write(bytes.ReplaceAll(lines, []byte("\n"), []byte("\n"+c.indent+"  ")))
 	return err
 }
 
-// Close ends the array.
-func (a *Array) Close() error {
-	end := "\n]\n"
-	if a.count == 0 {
-		end = "[]\n"
+func (c *container) close(begins string) error {
+	end := "\n" + c.indent + c.ends
+	if c.count == 0 {
+		end = begins + c.ends
 	}
-	_, err := io.WriteString(a.p, end)
+	if c.indent == "" {
+		end += "\n"
+	}
+	_, err := io.WriteString(c.p, end)
 	return err
 }
+
+// Array is a JSON array that is printed as it comes.
+type Array struct{ container }
+
+// Array begins a JSON array; Close ends it.
+func (p *Printer) Array() *Array { return &Array{container{p: p, ends: "]"}} }
+
+// Add prints v as the next element.
+func (a *Array) Add(v any) error { return a.value("[", "", v) }
+
+// Object begins an object as the next element; its Close must come before the
+// next one.
+func (a *Array) Object() (*Object, error) {
+	return &Object{container{p: a.p, indent: a.indent + "  ", ends: "}"}}, a.member("[", "")
+}
+
+// Close ends the array.
+func (a *Array) Close() error { return a.close("[") }
+
+// Object is a JSON object that is printed as it comes.
+type Object struct{ container }
+
+// Object begins a JSON object; Close ends it.
+func (p *Printer) Object() *Object { return &Object{container{p: p, ends: "}"}} }
+
+// Members prints the fields of a struct as the next members.
+func (o *Object) Members(of any) error {
+	b, err := encodeJSON(of, "  ")
+	if err != nil {
+		return err
+	}
+	inside, isObject := bytes.CutPrefix(bytes.TrimSuffix(b, []byte("\n}\n")), []byte("{\n  "))
+	if !isObject { // it has none
+		return nil
+	}
+	if err := o.member("{", ""); err != nil {
+		return err
+	}
+	_, err = o.p.Write(bytes.ReplaceAll(inside, []byte("\n"), []byte("\n"+o.indent)))
+	return err
+}
+
+// Array begins an array as the next member; its Close must come before the next
+// one.
+func (o *Object) Array(name string) (*Array, error) {
+	return &Array{container{p: o.p, indent: o.indent + "  ", ends: "]"}}, o.member("{", `"`+name+`": `)
+}
+
+// Close ends the object.
+func (o *Object) Close() error { return o.close("{") }

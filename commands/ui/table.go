@@ -1,10 +1,11 @@
 package ui
 
 import (
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
-	"github.com/charmbracelet/lipgloss/table"
 	"github.com/charmbracelet/x/ansi"
 )
 
@@ -21,7 +22,14 @@ type Column struct {
 type Table struct {
 	columns []Column
 	rows    [][]Span
+	widths  []int // of what was printed already, and of the titles
+	printed int   // rows
+	to      *Printer
 }
+
+// tableBlock is how many rows of a table are held: together they say how wide
+// its columns are. Of those that follow, a wider one makes its column grow.
+const tableBlock = 1000
 
 const (
 	columnGap    = 2 // spaces between two columns
@@ -32,9 +40,12 @@ const (
 // NewTable returns an empty table.
 func NewTable(columns ...Column) *Table { return &Table{columns: columns} }
 
+// LongTable begins a table that is printed as its rows come; Close ends it.
+func (p *Printer) LongTable(columns ...Column) *Table { return &Table{columns: columns, to: p} }
+
 // Row adds a row. An empty or missing cell is shown as "-", so that every row
 // has as many words as columns.
-func (t *Table) Row(cells ...Span) {
+func (t *Table) Row(cells ...Span) error {
 	row := make([]Span, len(t.columns))
 	copy(row, cells)
 	for i := range row {
@@ -44,37 +55,71 @@ func (t *Table) Row(cells ...Span) {
 		row[i].Text = Escape(row[i].Text)
 	}
 	t.rows = append(t.rows, row)
+	if t.to == nil || len(t.rows) < tableBlock {
+		return nil
+	}
+	if err := t.release(); err != nil {
+		return err
+	}
+	return t.to.Flush() // somebody may be waiting for the first screen
 }
 
-// Len is the number of rows.
-func (t *Table) Len() int { return len(t.rows) }
-
-// Table prints t. On a terminal it has a rule below the titles and fits the
-// width; elsewhere it is plain columns, nothing cut, for awk and cut.
-func (p *Printer) Table(t *Table) error {
-	widths := t.widths()
-	text := ""
-	if p.options.Terminal {
-		fit(t.columns, widths, p.options.Width)
-		text = p.drawTable(t, widths)
-	} else {
-		text = p.plainTable(t, widths)
-	}
-	_, err := p.Write([]byte(text))
+// release prints what is held of a LongTable.
+func (t *Table) release() error {
+	err := t.to.block(t)
+	t.printed, t.rows = t.printed+len(t.rows), t.rows[:0]
 	return err
 }
 
-func (t *Table) widths() []int {
-	widths := make([]int, len(t.columns))
-	for i, c := range t.columns {
-		widths[i] = lipgloss.Width(c.Title)
+// Len is the number of rows.
+func (t *Table) Len() int { return t.printed + len(t.rows) }
+
+// Close prints what is left of a LongTable.
+func (t *Table) Close() error {
+	if t.printed > 0 && len(t.rows) == 0 {
+		return nil
+	}
+	return t.release()
+}
+
+// Table prints t. On a terminal it has a rule below the titles and fits the
+// width; elsewhere it is plain columns, nothing cut, for awk and cut.
+func (p *Printer) Table(t *Table) error { return p.block(t) }
+
+// block prints the rows that are held, below the titles if they are the first.
+func (p *Printer) block(t *Table) error {
+	t.measure()
+	widths := slices.Clone(t.widths)
+	if p.options.Terminal {
+		fit(t.columns, widths, p.options.Width)
+	}
+	var b strings.Builder
+	if t.printed == 0 {
+		p.row(&b, t, t.titles(), widths)
+		if p.options.Terminal {
+			p.rule(&b, widths)
+		}
+	}
+	for _, row := range t.rows {
+		p.row(&b, t, row, widths)
+	}
+	_, err := io.WriteString(p, b.String())
+	return err
+}
+
+// measure widens the columns to what is held.
+func (t *Table) measure() {
+	if t.widths == nil {
+		t.widths = make([]int, len(t.columns))
+		for i, c := range t.columns {
+			t.widths[i] = lipgloss.Width(c.Title)
+		}
 	}
 	for _, row := range t.rows {
 		for i, cell := range row {
-			widths[i] = max(widths[i], lipgloss.Width(cell.Text))
+			t.widths[i] = max(t.widths[i], lipgloss.Width(cell.Text))
 		}
 	}
-	return widths
 }
 
 // fit takes columns away from the widest flexible column until the table fits
@@ -101,26 +146,37 @@ func fit(columns []Column, widths []int, width int) {
 	}
 }
 
-func (p *Printer) plainTable(t *Table, widths []int) string {
-	var b strings.Builder
-	line := func(cells []Span) {
-		var row strings.Builder
-		for i, cell := range cells {
-			pad := strings.Repeat(" ", widths[i]-lipgloss.Width(cell.Text))
-			if t.columns[i].Right {
-				row.WriteString(pad + p.render(cell))
-			} else {
-				row.WriteString(p.render(cell) + pad)
-			}
-			row.WriteString(strings.Repeat(" ", columnGap))
+// row prints one line. Nothing stands at its end, and a cell that is wider than
+// its column is cut.
+func (p *Printer) row(b *strings.Builder, t *Table, cells []Span, widths []int) {
+	spaces := 0
+	for i, cell := range cells {
+		pad := widths[i] - lipgloss.Width(cell.Text)
+		if pad < 0 {
+			cell.Text = ansi.Truncate(cell.Text, widths[i], "…")
+			pad = widths[i] - lipgloss.Width(cell.Text)
 		}
-		b.WriteString(strings.TrimRight(row.String(), " ") + "\n")
+		if i == len(cells)-1 {
+			cell.Text = strings.TrimRight(cell.Text, " ")
+		}
+		if t.columns[i].Right {
+			spaces, pad = spaces+pad, 0
+		}
+		b.WriteString(strings.Repeat(" ", spaces) + p.render(cell))
+		spaces = pad + columnGap
 	}
-	line(t.titles())
-	for _, row := range t.rows {
-		line(row)
+	b.WriteString("\n")
+}
+
+// rule prints the line below the titles.
+func (p *Printer) rule(b *strings.Builder, widths []int) {
+	for i, w := range widths {
+		if i < len(widths)-1 {
+			w += columnGap
+		}
+		b.WriteString(p.render(Muted.Of(strings.Repeat("─", w))))
 	}
-	return b.String()
+	b.WriteString("\n")
 }
 
 func (t *Table) titles() []Span {
@@ -129,46 +185,4 @@ func (t *Table) titles() []Span {
 		titles[i] = Heading.Of(c.Title)
 	}
 	return titles
-}
-
-func (p *Printer) drawTable(t *Table, widths []int) string {
-	cells := func(row []Span) []string {
-		texts := make([]string, len(row))
-		for i, cell := range row {
-			texts[i] = ansi.Truncate(cell.Text, widths[i], "…")
-		}
-		return texts
-	}
-	drawn := table.New().Border(lipgloss.NormalBorder()).BorderStyle(p.styles[Muted]).
-		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).
-		BorderColumn(false).BorderHeader(true).Wrap(false).
-		Headers(cells(t.titles())...).
-		StyleFunc(func(row, col int) lipgloss.Style { return p.cellStyle(t, row, col) })
-	for _, row := range t.rows {
-		drawn.Row(cells(row)...)
-	}
-	return trimLines(drawn.Render()) + "\n"
-}
-
-func (p *Printer) cellStyle(t *Table, row, col int) lipgloss.Style {
-	style := p.styles[Heading]
-	if row != table.HeaderRow {
-		style = p.styles[t.rows[row][col].Style]
-	}
-	if t.columns[col].Right {
-		style = style.Align(lipgloss.Right)
-	}
-	if col < len(t.columns)-1 {
-		style = style.PaddingRight(columnGap)
-	}
-	return style
-}
-
-// trimLines removes the spaces at the ends of lines.
-func trimLines(s string) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
-	}
-	return strings.Join(lines, "\n")
 }

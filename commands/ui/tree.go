@@ -52,3 +52,12 @@ func cutLines(s string, width int) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// trimLines removes the spaces at the ends of lines.
+func trimLines(s string) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

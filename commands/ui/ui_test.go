@@ -262,6 +262,117 @@ func TestArray(t *testing.T) {
 	}
 }
 
+// A long table is printed as its rows come; a short one looks as if it was
+// printed at once.
+func TestLongTable(t *testing.T) {
+	columns := []Column{{Title: "NAME", Flexible: true}, {Title: "N", Right: true}, {Title: "LABEL"}}
+	for _, o := range streams() {
+		for _, rows := range []int{0, 1, tableBlock - 1, tableBlock, tableBlock + 1, 3*tableBlock + 5} {
+			var b bytes.Buffer
+			p := NewPrinter(&b, o)
+			whole := NewTable(columns...)
+			long := p.LongTable(columns...)
+			for i := range rows {
+				row := []Span{Name.Of("client"), Plain.Of(fmt.Sprint(i % 1000)), Plain.Of("x")}
+				if i == 2*tableBlock {
+					row[0], row[1] = Name.Of(strings.Repeat("wider", 5)), Plain.Of("1000000")
+				}
+				whole.Row(row...)
+				if err := long.Row(row...); err != nil {
+					t.Fatal(err)
+				}
+				if lines := strings.Count(b.String(), "\n"); lines > 0 && lines < i/tableBlock*tableBlock {
+					t.Fatalf("after %d rows %d lines are out", i, lines)
+				}
+			}
+			if out := b.Len() > 0; out != (rows >= tableBlock) {
+				t.Errorf("%d rows: something is printed before the end: %t", rows, out)
+			}
+			if err := long.Close(); err != nil || long.Len() != rows {
+				t.Fatal(long.Len(), err)
+			}
+			if err := p.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			checkLines(t, fmt.Sprint(rows), b.String(), o)
+			at := strings.Count(b.String(), "\n") - rows
+			if heads := 1; at != heads && !(o.Terminal && at == 2) {
+				t.Errorf("%d rows: %d lines beside", rows, at)
+			}
+			once := shown(t, o, func(p *Printer) error { return p.Table(whole) })
+			if rows <= 2*tableBlock && b.String() != once {
+				t.Errorf("%d rows look otherwise than at once", rows)
+			}
+		}
+	}
+}
+
+// What is printed member by member is the document that encoding/json makes.
+func TestObject(t *testing.T) {
+	type head struct {
+		Act string `json:"act"`
+		In  []int  `json:"in"`
+	}
+	type inner struct {
+		Name string `json:"name"`
+		Of   []head `json:"of,omitempty"`
+	}
+	type whole struct {
+		head
+		Empty []int    `json:"empty"`
+		Names []string `json:"names"`
+		Inner []inner  `json:"inner"`
+		Last  int      `json:"last"`
+	}
+	want := whole{head: head{"a\u202e<", []int{1, 2}}, Empty: []int{}, Names: []string{"x", "y"},
+		Inner: []inner{{"p", []head{{"b", []int{3}}, {"c", []int{}}}}, {"q", nil}}, Last: 7}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := shown(t, Options{}, func(p *Printer) error {
+		o := p.Object()
+		must(o.Members(want.head))
+		must(o.Members(struct{}{}))
+		empty, err := o.Array("empty")
+		must(err)
+		must(empty.Close())
+		names, err := o.Array("names")
+		must(err)
+		for _, n := range want.Names {
+			must(names.Add(n))
+		}
+		must(names.Close())
+		array, err := o.Array("inner")
+		must(err)
+		for _, i := range want.Inner {
+			child, err := array.Object()
+			must(err)
+			must(child.Members(inner{Name: i.Name}))
+			if i.Of != nil {
+				of, err := child.Array("of")
+				must(err)
+				for _, h := range i.Of {
+					must(of.Add(h))
+				}
+				must(of.Close())
+			}
+			must(child.Close())
+		}
+		must(array.Close())
+		must(o.Members(map[string]int{"last": want.Last}))
+		return o.Close()
+	})
+	if once := shown(t, Options{}, func(p *Printer) error { return p.JSON(want) }); text != once {
+		t.Errorf("bit by bit it is\n%s\nand at once\n%s", text, once)
+	}
+	if text := shown(t, Options{}, func(p *Printer) error { return p.Object().Close() }); text != "{}\n" {
+		t.Errorf("an empty object is %q", text)
+	}
+}
+
 // brokenWriter fails always.
 type brokenWriter struct{ calls int }
 

@@ -98,31 +98,20 @@ func (t *Tx) takeListed(list *crl.List, root caRow) error {
 	if err != nil {
 		return err
 	}
-	var taken []Certificate
+	w, err := t.change("revoke")
+	if err != nil {
+		return err
+	}
 	for _, c := range issued {
 		e, ok := list.Lookup(c.Serial)
 		if !ok || c.Kind == pki.KindRoot {
 			continue
 		}
-		c.Revocation = &authority.Revocation{Reason: e.Reason, Done: e.RevocationDate, ListedFrom: e.RevocationDate}
-		taken = append(taken, c)
-	}
-	if len(taken) == 0 {
-		return nil
-	}
-	o := &Outcome{}
-	for _, c := range taken {
-		o.Certificates = append(o.Certificates, Changed{c, true})
-	}
-	return t.record("revoke", o, func(t *Tx, o *Outcome, epoch int64) error {
-		for _, c := range o.Certificates {
-			c.epoch = epoch
-			if err := t.putRevocation(c.Certificate); err != nil {
-				return err
-			}
+		if err := w.revocation(c, &authority.Revocation{Reason: e.Reason, Done: e.RevocationDate, ListedFrom: e.RevocationDate}); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return w.end()
 }
 
 // takeDates gives the revocations that the list carries for the first time the

@@ -92,8 +92,8 @@ func (p *PKI) chainAbove(ctx context.Context, issuing *x509.Certificate) ([]*x50
 	chain := []*x509.Certificate{issuing}
 	rows, err := p.db.QueryContext(ctx, `SELECT c.der, c.sha256 FROM certificate c
 		JOIN ca above ON above.id = c.issuer JOIN ca below ON below.id = c.subject_ca
-		WHERE c.kind = 'cross' AND c.replaced_by IS NULL AND above.retired IS NULL AND below.retired IS NULL AND c.not_after > $1
-		AND c.id NOT IN (SELECT certificate FROM revocation) ORDER BY c.id DESC`, p.now().Unix())
+		WHERE c.kind = 'cross' AND c.kind <> 'client' AND c.replaced_by IS NULL AND above.retired IS NULL AND below.retired IS NULL
+		AND c.not_after > $1 AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.certificate = c.id) ORDER BY c.id DESC`, p.now().Unix())
 	if err != nil {
 		return nil, wrap("reading the CAs", err)
 	}

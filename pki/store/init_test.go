@@ -248,9 +248,22 @@ func TestStates(t *testing.T) {
 	}
 	roots, err := f.Tree(t.Context())
 	f.must(err)
-	if tree := roots[0]; len(roots) != 1 || tree.Kind != pki.KindRoot || len(tree.Issued) != 1 || len(tree.Issued[0].Issued) != 5 {
+	if tree := roots[0]; len(roots) != 1 || tree.Kind != pki.KindRoot || len(tree.Issued) != 1 || f.leaves(tree.Issued[0]) != 5 {
 		t.Errorf("the tree is %+v", tree)
 	}
+}
+
+// leaves counts what hangs below a CA.
+func (f *fixture) leaves(b *Branch) (n int) {
+	f.t.Helper()
+	for _, err := range b.All(f.t.Context()) {
+		f.must(err)
+		n++
+	}
+	if n != b.Leaves {
+		f.t.Errorf("there are %d leaves, and %d are counted", n, b.Leaves)
+	}
+	return n
 }
 
 func TestGlob(t *testing.T) {

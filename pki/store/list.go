@@ -5,8 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"mutual/pki"
@@ -53,73 +51,12 @@ func (c *Certificate) State(now time.Time) State {
 	return Valid
 }
 
-// Filter chooses certificates; the zero value chooses everything that has not
-// expired. Several conditions must all hold.
-type Filter struct {
-	All      bool         // the expired, too
-	Expired  bool         // only the expired
-	Revoked  bool         // only the revoked and held, expired or not
-	Blocked  bool         // only those of blocked identities, expired or not
-	Expiring pki.Lifetime // only valid ones, not replaced, that end within this
-	Glob     string       // * and ? in the identity's name
-	Label    string
-	Kind     pki.Kind // probes are left out unless asked for
-}
-
-// where gives the filter's condition and its arguments.
-func (f Filter) where(now time.Time) (string, []any) {
-	var conditions []string
-	var args []any
-	add := func(condition string, values ...any) {
-		for _, v := range values {
-			args = append(args, v)
-			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
-		}
-		conditions = append(conditions, condition)
-	}
-	switch {
-	case f.Expired:
-		add("c.not_after <= ?", now.Unix())
-	case f.All || f.Revoked || f.Blocked:
-	default:
-		add("c.not_after > ?", now.Unix())
-	}
-	if !f.Expiring.IsZero() {
-		add("c.not_after <= ? AND c.not_before <= ? AND r.reason IS NULL AND c.replaced_by IS NULL", f.Expiring.From(now).Unix(), now.Unix())
-	}
-	if f.Revoked {
-		add("r.reason IS NOT NULL")
-	}
-	if f.Blocked {
-		add("i.blocked IS NOT NULL")
-	}
-	if f.Label != "" {
-		add("c.label = ?", f.Label)
-	}
-	if f.Kind != "" {
-		add("c.kind = ?", string(f.Kind))
-	} else {
-		add("c.kind <> 'probe'")
-	}
-	return strings.Join(conditions, " AND "), args
-}
-
-// List calls each with every chosen certificate, the one that expires first
-// first.
-func (p *PKI) List(ctx context.Context, f Filter, each func(Certificate) error) error {
-	where, args := f.where(p.now())
-	return p.each(ctx, p.db, where+" ORDER BY c.not_after, c.id", args, func(c Certificate) error {
-		if f.Glob != "" && !globMatch(f.Glob, c.Name.String()) {
-			return nil
-		}
-		return each(c)
-	})
-}
-
+// certificateQuery reads certificates. Whatever the condition, the outermost
+// loop is over them: an outer join keeps it so.
 const certificateQuery = `SELECT c.id, c.issuer, ca.key_id, c.serial, c.kind, COALESCE(i.name, ''), c.label,
 	c.not_before, c.not_after, c.issued, c.backdated, c.sha256, c.digest,
 	r.reason, r.done, r.listed_from, r.epoch, r.digest, i.blocked, c.replaced_by, ca.retired
-	FROM certificate c JOIN ca ON ca.id = c.issuer
+	FROM certificate c LEFT JOIN ca ON ca.id = c.issuer
 	LEFT JOIN identity i ON i.id = c.identity
 	LEFT JOIN revocation r ON r.certificate = c.id
 	WHERE c.sha256 IS NOT NULL AND `
@@ -130,6 +67,10 @@ func (p *PKI) each(ctx context.Context, q querier, where string, args []any, do 
 	if err != nil {
 		return wrap("reading the inventory", err)
 	}
+	return eachRow(rows, do)
+}
+
+func eachRow(rows *sql.Rows, do func(Certificate) error) error {
 	defer func() { _ = rows.Close() }() // Err below reports what matters
 	for rows.Next() {
 		c, err := scanCertificate(rows)
@@ -146,6 +87,23 @@ func (p *PKI) each(ctx context.Context, q querier, where string, args []any, do 
 func (p *PKI) all(ctx context.Context, q querier, where string, args ...any) ([]Certificate, error) {
 	var out []Certificate
 	err := p.each(ctx, q, where, args, func(c Certificate) error {
+		out = append(out, c)
+		return nil
+	})
+	return out, err
+}
+
+// all is PKI.all in the transaction, with a statement that is prepared once.
+func (t *Tx) all(where string, args ...any) (out []Certificate, err error) {
+	stmt, err := t.prepare(certificateQuery + where)
+	if err != nil {
+		return nil, wrap("reading the inventory", err)
+	}
+	rows, err := stmt.QueryContext(t.ctx, args...)
+	if err != nil {
+		return nil, wrap("reading the inventory", err)
+	}
+	err = eachRow(rows, func(c Certificate) error {
 		out = append(out, c)
 		return nil
 	})
@@ -222,31 +180,4 @@ func (p *PKI) Lookup(ctx context.Context, f pki.Fingerprint) (Certificate, error
 		return Certificate{}, notFound(f.String())
 	}
 	return found[0], nil
-}
-
-// globMatch matches * and ? against the whole name. It takes time in the
-// product of the lengths at most.
-func globMatch(glob, name string) bool {
-	g, n := []rune(glob), []rune(name)
-	star, mark := -1, 0
-	i, j := 0, 0
-	for j < len(n) {
-		switch {
-		case i < len(g) && g[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(g) && (g[i] == '?' || g[i] == n[j]):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
-		}
-	}
-	for i < len(g) && g[i] == '*' {
-		i++
-	}
-	return i == len(g)
 }

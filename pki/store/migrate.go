@@ -22,8 +22,11 @@ func (p *PKI) version(ctx context.Context) (int, error) {
 func (p *PKI) migrate(ctx context.Context) error {
 	version, err := p.version(ctx)
 	switch {
-	case err != nil || version == schemaVersion:
+	case err != nil:
 		return err
+	case version == schemaVersion:
+		p.schema.Store(schemaVersion)
+		return nil
 	case version > schemaVersion: // since it was opened
 		return fmt.Errorf("%w: it has version %d, and this program knows %d", ErrNewer, version, schemaVersion)
 	}
@@ -43,7 +46,11 @@ func (p *PKI) migrate(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
 		return wrap("migrating the database", err)
 	}
-	return wrap("migrating the database", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return wrap("migrating the database", err)
+	}
+	p.schema.Store(schemaVersion)
+	return nil
 }
 
 // copyDatabase writes the database as it is at this moment to another file,

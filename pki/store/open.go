@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,7 +44,8 @@ type PKI struct {
 	opts Options
 	cas  caCache
 
-	rolledBack error // nil: the database is as new as what is published
+	schema     atomic.Int64 // the least version that the database has
+	rolledBack error        // nil: the database is as new as what is published
 }
 
 // Open opens the PKI in a directory. It refuses one that others can read, one
@@ -118,6 +120,7 @@ func (p *PKI) checkVersion(ctx context.Context) error {
 	case version < 1:
 		return fmt.Errorf("reading the database: %w: it has no schema of ours (version %d)", ErrDamaged, version)
 	}
+	p.schema.Store(int64(version))
 	return nil
 }
 

@@ -121,10 +121,41 @@ func identityNamed(ctx context.Context, q querier, name pki.Name) (Identity, err
 	if errors.Is(err, sql.ErrNoRows) {
 		return id, notFound(name.String())
 	}
+	id.block(at, reason)
+	return id, wrap("looking the identity up", err)
+}
+
+// block takes over what a row says of the identity's being blocked.
+func (id *Identity) block(at, reason sql.NullInt64) {
 	if id.Blocked = at.Valid; at.Valid {
 		id.BlockedAt, id.BlockReason = fromUnix(at.Int64), pki.Reason(reason.Int64)
 	}
-	return id, wrap("looking the identity up", err)
+}
+
+// namesOf gives the names of identities by their rows, in their order.
+func (p *PKI) namesOf(ctx context.Context, ids []int64) ([]pki.Name, error) {
+	w := whereIn("id", ids)
+	rows, err := p.db.QueryContext(ctx, `SELECT id, name FROM identity WHERE `+w.text(), w.args...)
+	if err != nil {
+		return nil, wrap("reading the names", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	names := make(map[int64]pki.Name, len(ids))
+	for rows.Next() {
+		var id int64
+		var text string
+		if err := rows.Scan(&id, &text); err != nil {
+			return nil, wrap("reading the names", err)
+		}
+		if names[id], err = pki.ParseAnyName(text); err != nil {
+			return nil, errNeedsDigest
+		}
+	}
+	out := make([]pki.Name, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, names[id])
+	}
+	return out, wrap("reading the names", rows.Err())
 }
 
 func (p *PKI) readSHA256(ctx context.Context, text string) (Reading, error) {

@@ -10,27 +10,21 @@ import (
 	"mutual/pki/authority"
 )
 
-// Changed is one certificate that an act looked at.
-type Changed struct {
-	Certificate
-	Changed bool // false: it was so already
-}
+// verb is what an act of revoking makes of what is selected. It decides and
+// writes nothing. chosen says that something was selected by itself, not by a
+// pattern or a label.
+type verb struct {
+	act string
+	// certificate gives what becomes of a certificate's revocation; nil: the act
+	// is about identities only.
+	certificate func(c Certificate, chosen bool) (next *authority.Revocation, changed bool, err error)
+	// identity says whether an identity becomes blocked, or allowed.
+	identity func(id Identity, chosen bool) (changed bool, err error)
+	// done may refuse, when all that is selected was seen, what came of it.
+	done func(o *Outcome) error
 
-// Outcome is what an act of revoking did, or with a dry run would do.
-type Outcome struct {
-	Certificates []Changed
-	Blocked      []pki.Name // identities that no certificate is issued for from now on
-	Allowed      []pki.Name // identities that certificates are issued for again
-	Epoch        int64
-	CRLs         []Published
-
-	issuers []int64 // whose lists it changes
-}
-
-// anyChange reports whether there is anything to write down.
-func (o *Outcome) anyChange() bool {
-	return len(o.Blocked)+len(o.Allowed) > 0 ||
-		slices.ContainsFunc(o.Certificates, func(c Changed) bool { return c.Changed })
+	blocks bool // identities; else it allows them
+	reason pki.Reason
 }
 
 // Revoke revokes what is selected for the reason, blocks the selected
@@ -38,45 +32,26 @@ func (o *Outcome) anyChange() bool {
 // force once it returns, with an *OverdueError also, which says that the CRL
 // could not be made.
 func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun bool) (*Outcome, error) {
-	act := "revoke"
+	return p.act(ctx, p.revoking(reason), s, dryRun)
+}
+
+func (p *PKI) revoking(reason pki.Reason) verb {
+	v := verb{act: "revoke", blocks: true, reason: reason}
 	if reason == pki.CertificateHold {
-		act = "hold"
+		v.act = "hold"
 	}
-	return p.act(ctx, act, s, dryRun, func(t *Tx, o *Outcome, certs []Certificate, ids []Identity) error {
-		for _, c := range certs {
-			if err := authority.CheckReason(reason, c.Kind); err != nil {
-				return err
-			}
-			next, changed := authority.Revoke(c.Revocation, reason, t.now)
-			c.Revocation = &next
-			o.Certificates = append(o.Certificates, Changed{c, changed})
+	v.certificate = func(c Certificate, _ bool) (*authority.Revocation, bool, error) {
+		if err := authority.CheckReason(reason, c.Kind); err != nil {
+			return nil, false, err
 		}
-		for _, id := range ids {
-			if err := authority.CheckReason(reason, pki.KindClient); err != nil { // nothing issued to a name is a CA's
-				return err
-			}
-			if !id.Blocked || id.BlockReason == pki.CertificateHold && reason != pki.CertificateHold {
-				o.Blocked = append(o.Blocked, id.Name)
-			}
-		}
-		return nil
-	}, func(t *Tx, o *Outcome, epoch int64) error {
-		for i := range o.Certificates {
-			if c := &o.Certificates[i]; c.Changed {
-				c.epoch = epoch
-				if err := t.putRevocation(c.Certificate); err != nil {
-					return err
-				}
-			}
-		}
-		for _, name := range o.Blocked {
-			if err := t.exec("blocking the identity", `UPDATE identity SET blocked = COALESCE(blocked, $1), block_reason = $2 WHERE name = $3`,
-				t.now.Unix(), int64(reason), name.String()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+		next, changed := authority.Revoke(c.Revocation, reason, p.now())
+		return &next, changed, nil
+	}
+	v.identity = func(id Identity, _ bool) (bool, error) {
+		changed := !id.Blocked || id.BlockReason == pki.CertificateHold && reason != pki.CertificateHold
+		return changed, authority.CheckReason(reason, pki.KindClient) // nothing issued to a name is a CA's
+	}
+	return v
 }
 
 // Unhold ends holds: those certificates are valid again, and identities that
@@ -84,40 +59,36 @@ func (p *PKI) Revoke(ctx context.Context, s Selection, reason pki.Reason, dryRun
 // not held is ErrNotHeld where it was selected itself or where all that was
 // selected is so, and else stays so.
 func (p *PKI) Unhold(ctx context.Context, s Selection, dryRun bool) (*Outcome, error) {
-	return p.act(ctx, "unhold", s, dryRun, func(t *Tx, o *Outcome, certs []Certificate, ids []Identity) error {
-		for _, c := range certs {
-			if c.stays() && slices.Contains(s.Certificates, c.Fingerprint) {
-				return c.errStays()
-			}
-			o.Certificates = append(o.Certificates, Changed{c, c.Revocation != nil && !c.stays()})
-		}
-		for _, id := range ids {
+	var stays Certificate // the first that does
+	others := false
+	return p.act(ctx, verb{
+		act: "unhold",
+		certificate: func(c Certificate, chosen bool) (*authority.Revocation, bool, error) {
 			switch {
-			case id.Blocked && id.BlockReason == pki.CertificateHold:
-				o.Allowed = append(o.Allowed, id.Name)
-			case id.Blocked && slices.Contains(s.Names, id.Name):
-				return fmt.Errorf("%q: %w", id.Name, ErrNotHeld)
+			case !c.stays():
+				others = true
+				return nil, c.Revocation != nil, nil
+			case chosen:
+				return nil, false, c.errStays()
+			case stays.Revocation == nil:
+				stays = c
 			}
-		}
-		if len(certs) > 0 && len(o.Allowed) == 0 && !slices.ContainsFunc(certs, func(c Certificate) bool { return !c.stays() }) {
-			return certs[0].errStays()
-		}
-		return nil
-	}, func(t *Tx, o *Outcome, epoch int64) error {
-		for _, c := range o.Certificates {
-			if c.Changed {
-				if err := t.endHold(c.Certificate, epoch); err != nil {
-					return err
-				}
+			return c.Revocation, false, nil
+		},
+		identity: func(id Identity, chosen bool) (bool, error) {
+			held := id.Blocked && id.BlockReason == pki.CertificateHold
+			if id.Blocked && !held && chosen {
+				return false, fmt.Errorf("%q: %w", id.Name, ErrNotHeld)
 			}
-		}
-		for i := range o.Certificates {
-			if o.Certificates[i].Changed {
-				o.Certificates[i].Revocation = nil
+			return held, nil
+		},
+		done: func(o *Outcome) error {
+			if stays.Revocation != nil && !others && len(o.names) == 0 {
+				return stays.errStays()
 			}
-		}
-		return t.allow(o.Allowed)
-	})
+			return nil
+		},
+	}, s, dryRun)
 }
 
 // stays reports whether a certificate is revoked for good.
@@ -132,61 +103,46 @@ func (c Certificate) errStays() error {
 // Allow lets certificates be issued again for identities that were revoked.
 // What is revoked stays so. One that is held is ErrHeld.
 func (p *PKI) Allow(ctx context.Context, names []pki.Name, dryRun bool) (*Outcome, error) {
-	return p.act(ctx, "allow", Selection{Names: names}, dryRun, func(t *Tx, o *Outcome, _ []Certificate, ids []Identity) error {
-		for _, id := range ids {
-			if id.Blocked && id.BlockReason == pki.CertificateHold {
-				return fmt.Errorf("%q is %w", id.Name, ErrHeld)
-			}
-			if id.Blocked {
-				o.Allowed = append(o.Allowed, id.Name)
-			}
+	return p.act(ctx, verb{act: "allow", identity: func(id Identity, _ bool) (bool, error) {
+		if id.Blocked && id.BlockReason == pki.CertificateHold {
+			return false, fmt.Errorf("%q is %w", id.Name, ErrHeld)
 		}
-		return nil
-	}, func(t *Tx, o *Outcome, _ int64) error { return t.allow(o.Allowed) })
+		return id.Blocked, nil
+	}}, Selection{Names: names}, dryRun)
 }
 
-func (t *Tx) allow(names []pki.Name) error {
-	for _, name := range names {
-		if err := t.exec("allowing the identity", `UPDATE identity SET blocked = NULL, block_reason = NULL WHERE name = $1`, name.String()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// act is one transaction: select, decide, and, unless nothing changes, write
-// journal, epoch and the changes; then the CRLs.
-func (p *PKI) act(ctx context.Context, name string, s Selection, dryRun bool,
-	decide func(*Tx, *Outcome, []Certificate, []Identity) error,
-	write func(t *Tx, o *Outcome, epoch int64) error,
-) (*Outcome, error) {
-	o := &Outcome{}
-	errDry := errors.New("dry run") // never leaves this function
-	if s.CA {                       // only the root's list can say that the issuing CA is revoked
+// act is one transaction: each thing that is selected is read, decided on and
+// written, and, unless nothing changes, journal and epoch; then the CRLs.
+func (p *PKI) act(ctx context.Context, v verb, s Selection, dryRun bool) (*Outcome, error) {
+	if s.CA { // only the root's list can say that the issuing CA is revoked
 		if _, err := p.caFor(ctx, pki.KindRoot, s.RootKey); err != nil {
 			return nil, err
 		}
 	}
-	signer := p.signerAtHand(ctx)
-	err := p.update(ctx, signer, func(t *Tx) error {
-		certs, ids, err := t.selected(s)
+	errDry := errors.New("dry run") // never leaves this function
+	var o *Outcome
+	err := p.update(ctx, p.signerAtHand(ctx), func(t *Tx) error {
+		w, err := t.change(v.act)
 		if err != nil {
 			return err
 		}
-		if err := decide(t, o, certs, ids); err != nil {
+		o, w.dryRun = w.o, dryRun
+		if err := w.selected(s, v); err != nil {
 			return err
 		}
-		o.markNames()
+		if v.done != nil {
+			if err := v.done(o); err != nil {
+				return err
+			}
+		}
 		if dryRun {
 			return errDry
 		}
-		if !o.anyChange() {
-			return nil
-		}
-		return t.record(name, o, write)
+		return w.end()
 	})
 	switch {
 	case err == errDry:
+		o.would = &v
 		return o, nil
 	case err != nil:
 		return nil, err
@@ -197,78 +153,104 @@ func (p *PKI) act(ctx context.Context, name string, s Selection, dryRun bool,
 	return o, p.publishAct(ctx, o)
 }
 
-// markNames makes the certificates say whether their names will be blocked.
-func (o *Outcome) markNames() {
-	blocked := map[pki.Name]bool{}
-	for _, n := range o.Blocked {
-		blocked[n] = true
-	}
-	for _, n := range o.Allowed {
-		blocked[n] = false
-	}
-	for i := range o.Certificates {
-		c := &o.Certificates[i]
-		if after, changes := blocked[c.Name]; changes {
-			c.NameBlocked = after
-		}
-	}
+// change is an act that is being written: a certificate or an identity after the
+// other, and in the end its line in the journal. Its memory does not grow with
+// their number but by what an Outcome keeps.
+type change struct {
+	t       *Tx
+	act     string
+	dryRun  bool
+	epoch   int64 // that it will have
+	subject string
+	details actDetails
+	o       *Outcome
 }
 
-// record writes journal, epoch and changes of an act.
-func (t *Tx) record(name string, o *Outcome, write func(*Tx, *Outcome, int64) error) error {
-	number, err := t.append(name, o.subject(), o.details())
+// actDetails are what the journal says of an act: serials, reasons and names, at
+// most a thousand of each; the rest can be found by the epoch.
+type actDetails struct {
+	Certificates []actDetail `json:"certificates,omitempty"`
+	Count        int         `json:"count"`
+	Blocked      []pki.Name  `json:"blocked,omitempty"`
+	Allowed      []pki.Name  `json:"allowed,omitempty"`
+}
+
+type actDetail struct {
+	Serial pki.Serial `json:"serial"`
+	Reason string     `json:"reason,omitempty"`
+}
+
+const maxDetails = 1000
+
+// change begins an act.
+func (t *Tx) change(act string) (*change, error) {
+	epoch, err := t.counter("epoch")
+	return &change{t: t, act: act, epoch: epoch + 1, o: &Outcome{pki: t.pki}}, err
+}
+
+// revocation gives a certificate its next revocation; nil ends the one that it
+// has.
+func (w *change) revocation(c Certificate, next *authority.Revocation) error {
+	d := &w.details
+	if d.Count++; d.Count <= maxDetails {
+		entry := actDetail{Serial: c.Serial}
+		if next != nil {
+			entry.Reason = next.Reason.String()
+		}
+		d.Certificates = append(d.Certificates, entry)
+	}
+	if d.Count == 1 {
+		w.subject = subjectOf(c.Name, c.Kind)
+	}
+	if !slices.Contains(w.o.issuers, c.issuer) {
+		w.o.issuers = append(w.o.issuers, c.issuer)
+	}
+	if w.dryRun {
+		return nil
+	}
+	if next == nil {
+		return w.t.endHold(c, w.epoch)
+	}
+	c.Revocation, c.epoch = next, w.epoch
+	return w.t.putRevocation(c)
+}
+
+// block blocks an identity, or allows it.
+func (w *change) block(id Identity, blocks bool, reason pki.Reason) error {
+	w.o.names = append(w.o.names, id.id)
+	w.o.blocks = blocks
+	names := &w.details.Allowed
+	if blocks {
+		names = &w.details.Blocked
+	}
+	if len(*names) < maxDetails {
+		*names = append(*names, id.Name)
+	}
+	switch {
+	case w.dryRun:
+		return nil
+	case blocks:
+		return w.t.exec("blocking the identity", `UPDATE identity SET blocked = COALESCE(blocked, $1), block_reason = $2 WHERE id = $3`,
+			w.t.now.Unix(), int64(reason), id.id)
+	}
+	return w.t.exec("allowing the identity", `UPDATE identity SET blocked = NULL, block_reason = NULL WHERE id = $1`, id.id)
+}
+
+// end writes journal and epoch of an act that has changed something.
+func (w *change) end() error {
+	d := &w.details
+	for _, n := range slices.Concat(d.Blocked, d.Allowed) {
+		if w.subject == "" {
+			w.subject = n.String()
+		}
+	}
+	if d.Count == 0 && len(w.o.names) == 0 {
+		return nil
+	}
+	number, err := w.t.append(w.act, w.subject, d)
 	if err != nil {
 		return err
 	}
-	for _, c := range o.Certificates {
-		if c.Changed && !slices.Contains(o.issuers, c.issuer) {
-			o.issuers = append(o.issuers, c.issuer)
-		}
-	}
-	if o.Epoch, err = t.nextEpoch(name, number, o.issuers...); err != nil {
-		return err
-	}
-	return write(t, o, o.Epoch)
-}
-
-// subject is what the journal's line is about: the first few names.
-func (o *Outcome) subject() string {
-	for _, c := range o.Certificates {
-		if c.Changed {
-			return subjectOf(c.Name, c.Kind)
-		}
-	}
-	for _, n := range append(o.Blocked, o.Allowed...) {
-		return n.String()
-	}
-	return ""
-}
-
-// details lists serials, reasons and names, at most a thousand of each: the
-// rest can be found by the epoch.
-func (o *Outcome) details() any {
-	const most = 1000
-	type one struct {
-		Serial pki.Serial `json:"serial"`
-		Reason string     `json:"reason,omitempty"`
-	}
-	d := struct {
-		Certificates []one      `json:"certificates,omitempty"`
-		Count        int        `json:"count"`
-		Blocked      []pki.Name `json:"blocked,omitempty"`
-		Allowed      []pki.Name `json:"allowed,omitempty"`
-	}{Blocked: o.Blocked[:min(most, len(o.Blocked))], Allowed: o.Allowed[:min(most, len(o.Allowed))]}
-	for _, c := range o.Certificates {
-		if !c.Changed {
-			continue
-		}
-		if d.Count++; d.Count <= most {
-			entry := one{Serial: c.Serial}
-			if c.Revocation != nil {
-				entry.Reason = c.Revocation.Reason.String()
-			}
-			d.Certificates = append(d.Certificates, entry)
-		}
-	}
-	return d
+	w.o.Epoch, err = w.t.nextEpoch(w.act, number, w.o.issuers...)
+	return err
 }

@@ -102,7 +102,9 @@ func roleOfList(path string) pki.Kind {
 // have had it: a file may still hold the list of the CA that had its name
 // before. Numbers grow with the time, so that no CA hides another's.
 func (p *PKI) newestNumbers(ctx context.Context) (map[pki.Kind]*big.Int, error) {
-	rows, err := p.db.QueryContext(ctx, `SELECT ca.role, MAX(crl.number) FROM crl JOIN ca ON ca.id = crl.issuer GROUP BY ca.role`)
+	rows, err := p.db.QueryContext(ctx, `SELECT role, MAX(number) FROM
+		(SELECT ca.role, (SELECT MAX(number) FROM crl WHERE issuer = ca.id) AS number FROM ca) newest
+		WHERE number IS NOT NULL GROUP BY role`)
 	if err != nil {
 		return nil, wrap("reading the CRLs", err)
 	}

@@ -72,6 +72,7 @@ CREATE INDEX certificate_kind ON certificate (kind, not_after, id) WHERE kind <>
 CREATE INDEX certificate_early ON certificate (not_before) WHERE not_before > issued;
 CREATE INDEX identity_blocked ON identity (id) WHERE blocked IS NOT NULL;
 CREATE INDEX revocation_epoch ON revocation (epoch);
+CREATE INDEX replacement_due ON replacement (due);
 CREATE INDEX revocation_unlisted ON revocation (certificate) WHERE listed_from IS NULL;
 CREATE TABLE released (
 	issuer INTEGER NOT NULL REFERENCES ca(id),

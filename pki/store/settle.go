@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"mutual/pki"
@@ -89,34 +90,34 @@ func (p Place) holds(sum []byte) bool {
 // supersede revokes what is due. What is revoked already or has expired needs
 // nothing more.
 func (t *Tx) supersede() error {
-	const due = "(SELECT old FROM replacement WHERE due <= $1)"
-	if err := t.exec("dropping what needs no revocation", `DELETE FROM replacement WHERE due <= $1 AND old IN (
-		SELECT c.id FROM certificate c LEFT JOIN revocation r ON r.certificate = c.id
-		WHERE c.not_after <= $1 OR r.reason <> $2)`, t.now.Unix(), int64(pki.CertificateHold)); err != nil {
+	if err := t.exec("dropping what needs no revocation", `DELETE FROM replacement WHERE due <= $1 AND EXISTS (
+		SELECT 1 FROM certificate c LEFT JOIN revocation r ON r.certificate = c.id
+		WHERE c.id = replacement.old AND (c.not_after <= $1 OR r.reason <> $2))`, t.now.Unix(), int64(pki.CertificateHold)); err != nil {
 		return err
 	}
-	certs, err := t.pki.all(t.ctx, t.tx, "r.reason IS NULL AND c.id IN "+due+
-		" AND c.replaced_by NOT IN (SELECT certificate FROM revocation WHERE reason <> $2) ORDER BY c.id", t.now.Unix(), int64(pki.Superseded))
-	if err != nil || len(certs) == 0 {
+	w, err := t.change("supersede")
+	if err != nil {
 		return err
 	}
-	o := &Outcome{}
-	for _, c := range certs {
-		next, changed := authority.Revoke(nil, pki.Superseded, t.now)
-		c.Revocation = &next
-		o.Certificates = append(o.Certificates, Changed{c, changed})
-	}
-	return t.record("supersede", o, func(t *Tx, o *Outcome, epoch int64) error {
-		for i := range o.Certificates {
-			c := &o.Certificates[i]
-			c.epoch = epoch
-			if err := t.putRevocation(c.Certificate); err != nil {
+	for after := int64(0); ; {
+		page, err := t.all(fmt.Sprintf(`r.reason IS NULL AND c.id > $3 AND c.id IN (SELECT old FROM replacement WHERE due <= $1) AND c.replaced_by IS NOT NULL
+			AND NOT EXISTS (SELECT 1 FROM revocation n WHERE n.certificate = c.replaced_by AND n.reason <> $2) ORDER BY c.id LIMIT %d`, nextPage),
+			t.now.Unix(), int64(pki.Superseded), after)
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
+			after = c.id
+			next, _ := authority.Revoke(nil, pki.Superseded, t.now)
+			if err := w.revocation(c, &next); err != nil {
 				return err
 			}
 			if err := t.exec("settling the renewal", `DELETE FROM replacement WHERE old = $1`, c.id); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
+		if len(page) < nextPage {
+			return w.end()
+		}
+	}
 }

@@ -143,25 +143,43 @@ const standingQuery = `SELECT c.issuer, c.not_after / 3600 AS hour,
 // wrongNumbers says which of the kept numbers are not those of the rows, or "".
 // A database that does not keep them yet has none that are wrong.
 func wrongNumbers(ctx context.Context, q querier) (string, error) {
-	var version int
+	var version, unmarked int64
 	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version < versionScale {
 		return "", wrap("reading the version", err)
 	}
-	const kept = `SELECT issuer, hour, in_force, replaced, held, revoked FROM expiry WHERE in_force + held + revoked <> 0`
-	for _, of := range []struct{ what, query string }{
-		{"certificates are not marked as their revocations say", `SELECT
-			(SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate WHERE c.revoked <> 1) +
-			(SELECT COUNT(*) FROM certificate WHERE revoked <> 0 AND id NOT IN (SELECT certificate FROM revocation))`},
-		{"hours of expiry have not the number of certificates that they had", `SELECT
-			(SELECT COUNT(*) FROM (` + kept + ` EXCEPT ` + standingQuery + `) a) + (SELECT COUNT(*) FROM (` + standingQuery + ` EXCEPT ` + kept + `) b)`},
-	} {
-		var wrong int64
-		if err := q.QueryRowContext(ctx, of.query).Scan(&wrong); err != nil {
-			return "", wrap("counting the certificates", err)
-		}
-		if wrong != 0 {
-			return fmt.Sprintf("%d %s", wrong, of.what), nil
-		}
+	// As many marks as revocations, and none of those without one.
+	if err := q.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate WHERE c.revoked <> 1) +
+		ABS((SELECT COUNT(*) FROM certificate WHERE revoked = 1) - (SELECT COUNT(*) FROM revocation))`).Scan(&unmarked); err != nil {
+		return "", wrap("counting the revocations", err)
 	}
-	return "", nil
+	if unmarked != 0 {
+		return fmt.Sprintf("%d certificates are not marked as their revocations say", unmarked), nil
+	}
+	kept, err := standings(ctx, q, `SELECT issuer, hour, in_force, replaced, held, revoked FROM expiry WHERE in_force + held + revoked <> 0`)
+	if err != nil {
+		return "", err
+	}
+	counted, err := standings(ctx, q, standingQuery)
+	if err != nil || maps.Equal(kept, counted) {
+		return "", err
+	}
+	return "the numbers kept of certificates by expiry are not those of the certificates", nil
+}
+
+func standings(ctx context.Context, q querier, query string) (map[expiryHour]standing, error) {
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return nil, wrap("counting the certificates", err)
+	}
+	defer func() { _ = rows.Close() }() // Err below reports what matters
+	out := map[expiryHour]standing{}
+	for rows.Next() {
+		var at expiryHour
+		var n standing
+		if err := rows.Scan(&at.issuer, &at.hour, &n.inForce, &n.replaced, &n.held, &n.revoked); err != nil {
+			return nil, wrap("counting the certificates", err)
+		}
+		out[at] = n
+	}
+	return out, wrap("counting the certificates", rows.Err())
 }

@@ -52,7 +52,7 @@ func TestKeptNumbers(t *testing.T) {
 	kept(standing{inForce: 1, revoked: 2})
 
 	for damage, want := range map[string]string{
-		`UPDATE expiry SET revoked = revoked + 1 WHERE revoked = 1`:           "hours of expiry have not the number",
+		`UPDATE expiry SET revoked = revoked + 1 WHERE revoked = 1`:           "the numbers kept of certificates by expiry are not those",
 		`UPDATE certificate SET revoked = 1 - revoked WHERE kind = 'issuing'`: "certificates are not marked as their revocations say",
 	} {
 		f.sql(damage)
