@@ -27,6 +27,9 @@ type scenario struct {
 	apart bool
 	needs string // a flag of its command, without which it is left out
 
+	// next is what somebody does then: each must succeed (or end with 3), and
+	// leaves nothing hidden beside the certificates.
+	next [][]string
 	// done says what is missing once the command has said that it is done.
 	done func(w *world, after *state) error
 }
@@ -60,7 +63,8 @@ func scenarios() []scenario {
 		}, args: []string{"issue", "client", "--batch", "batch.csv", "--out", "devices"}, done: has("dev-19", store.Valid)},
 		{name: "sign", prepare: func(w *world) { w.request("dave.csr", "dave") }, args: []string{"sign", "dave.csr", "--as", "client", "--out", "new"},
 			done: all(has("dave", store.Valid), isThere("new/dave.crt"))},
-		{name: "renew", args: []string{"renew", "alice", "--grace", "0"}, done: has("alice", store.Valid)},
+		{name: "renew", args: []string{"renew", "alice", "--grace", "0"}, done: has("alice", store.Valid),
+			next: [][]string{{"renew", "alice"}}},
 		{name: "renew --due", prepare: func(w *world) {
 			day := func(n int) string { return time.Now().AddDate(0, 0, n).UTC().Format(time.RFC3339) }
 			for _, name := range []string{"dave", "erin"} {
@@ -75,11 +79,16 @@ func scenarios() []scenario {
 		{name: "ca renew issuing", args: []string{"ca", "renew", "issuing"}},
 		{name: "ca renew root --rekey", args: []string{"ca", "renew", "root", "--rekey"}},
 		{name: "ca renew issuing --rekey", args: []string{"ca", "renew", "issuing", "--rekey"}},
+		{name: "ca passphrase", prepare: func(w *world) { w.write("next", "correct horse\n") }, args: []string{"ca", "passphrase", "--new-passphrase-file", "next"},
+			next: [][]string{{"ca", "passphrase", "--passphrase-file", "next", "--new-passphrase-file", "next"}, {"ca", "renew", "issuing", "--rekey", "--passphrase-file", "next"}}},
 		{name: "ca retire", prepare: func(w *world) { w.mutual("ca", "renew", "issuing", "--rekey") }, args: []string{"ca", "retire", "issuing", "--force"}},
-		{name: "backup", args: []string{"backup", "b"}, done: isThere("b")},
-		{name: "backup --force", prepare: func(w *world) { w.mutual("backup", "b"); w.mutual("crl", "refresh") }, args: []string{"backup", "--force", "b"}, done: isThere("b")},
+		{name: "backup", args: []string{"backup", "b"}, done: isThere("b"),
+			next: [][]string{{"backup", "--force", "b"}, {"restore", "b", "--pki", "again"}}},
+		{name: "backup --force", prepare: func(w *world) { w.mutual("backup", "b"); w.mutual("crl", "refresh") }, args: []string{"backup", "--force", "b"}, done: isThere("b"),
+			next: [][]string{{"restore", "b", "--pki", "again"}, {"backup", "--force", "b"}}},
 		{name: "restore", pki: "r", prepare: func(w *world) { w.mutual("backup", "b"); w.mutual("revoke", "alice") },
-			args: []string{"restore", "b", "--pki", "r", "--compare", "pki"}, done: all(isThere("r/mutual.db"), has("alice", store.Revoked))},
+			args: []string{"restore", "b", "--pki", "r", "--compare", "pki"}, done: all(isThere("r/mutual.db"), has("alice", store.Revoked)),
+			next: [][]string{{"restore", "b", "--pki", "again", "--compare", "pki"}}},
 		{name: "crl refresh", args: []string{"crl", "refresh"}},
 		{name: "crl publish", prepare: func(w *world) { w.must(os.RemoveAll(w.path("srv"))) }, args: []string{"crl", "publish"}, done: isThere("srv/crl/chain.pem", "srv/ca.crt")},
 		{name: "config publish", args: []string{"config", "publish", "@srv2"}, done: isThere("srv2/crl/chain.pem", "srv2/ca.crt")},

@@ -138,7 +138,7 @@ func (w *world) verify(s scenario, before *state, a attempt) (*state, error) {
 		if reported || s.pki == "" {
 			return nil, fmt.Errorf("the PKI %s is not there", place)
 		}
-		return nil, nil // it is made whole or not at all
+		return nil, w.goOnWith(s) // it is made whole or not at all
 	}
 	p, err := w.open(place)
 	if err != nil {
@@ -167,7 +167,28 @@ func (w *world) verify(s scenario, before *state, a attempt) (*state, error) {
 			return nil, err
 		}
 	}
-	return after, w.goOn(p, s, after, a)
+	if err := w.goOn(p, s, after, a); err != nil {
+		return after, err
+	}
+	return after, w.goOnWith(s)
+}
+
+// goOnWith runs what somebody does next.
+func (w *world) goOnWith(s scenario) error {
+	for _, args := range s.next {
+		cmd := w.command(args...)
+		if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != 3 {
+			return fmt.Errorf("then, mutual %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	if s.next == nil {
+		return nil
+	}
+	hidden, err := filepath.Glob(w.path("certs/.*"))
+	if err == nil && len(hidden) > 0 {
+		err = fmt.Errorf("the next command has left %v", hidden)
+	}
+	return err
 }
 
 // isWhole reports whether a result was printed to its end.
@@ -269,6 +290,9 @@ func checkFile(path string, apart bool) error {
 	switch filepath.Ext(path) {
 	case ".key":
 		key, err := pemfile.Key(data, nil)
+		if errors.Is(err, pemfile.ErrEncrypted) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

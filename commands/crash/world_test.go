@@ -236,7 +236,8 @@ func (w *world) open(name string) (*store.PKI, error) {
 }
 
 func (w *world) options() store.Options {
-	return store.Options{Now: time.Now, Actor: store.Actor{User: "crash", Host: "here", Process: 1}}
+	return store.Options{Now: time.Now, Actor: store.Actor{User: "crash", Host: "here", Process: 1},
+		Passphrase: func() ([]byte, error) { return []byte("correct horse"), nil }}
 }
 
 // write writes a file of the world.

@@ -1,11 +1,9 @@
 package renew
 
 import (
-	"context"
 	"crypto/x509"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -18,45 +16,6 @@ import (
 	"mutual/pki/profile"
 	"mutual/pki/store"
 )
-
-// childDir and childName make this binary the process that a test kills: it
-// renews what is named in the PKI and ends.
-const childDir, childName = "MUTUAL_TEST_RENEW_PKI", "MUTUAL_TEST_RENEW_NAME"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDir); dir != "" {
-		runtime.LockOSThread() // strace counts the calls of each thread apart
-		if err := renewByName(context.Background(), dir, os.Getenv(childName)); err != nil {
-			_, _ = os.Stderr.WriteString(err.Error() + "\n") // nobody else to tell
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-func renewByName(ctx context.Context, dir, name string) error {
-	p, err := store.Open(ctx, dir, options(time.Now))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = p.Close() }() // the test reads it again
-	who, err := pki.ParseAnyName(name)
-	if err != nil {
-		return err
-	}
-	certs, err := p.Renewable(ctx, who)
-	if err != nil {
-		return err
-	}
-	r := &Renewer{PKI: p, Now: time.Now, Generate: keys.Generate}
-	for _, c := range certs {
-		if _, err := r.One(ctx, c.Fingerprint, Options{Grace: time.Hour}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func options(now func() time.Time) store.Options {
 	return store.Options{Now: now, Actor: store.Actor{User: "tester", Host: "host", Process: 7}}
