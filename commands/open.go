@@ -183,6 +183,7 @@ func storeRules() []rule {
 		{match: is(store.ErrNewerBackup), hint: "use the newer mutual"},
 		{match: is(store.ErrBackup), hint: "nothing was changed: try another copy of the backup, or an older one"},
 		{match: is(store.ErrRolledBack), hint: "restore the newest backup with mutual restore FILE --compare DIR: going on would let revoked certificates back in"},
+		{match: is(store.ErrMaybe), hint: "when the disk is mended, look whether it was done with: mutual log"},
 		{match: is(store.ErrLost), hint: "restore the newest backup with mutual restore FILE --compare DIR: what was issued or revoked last is missing"},
 		{match: is(store.ErrBadPlace), hint: "choose a directory of its own, such as /srv/pki: the PKI's own is private"},
 		{match: is(store.ErrForeign), hint: "nothing was overwritten: choose another directory, or remove the file if nobody needs it"},

@@ -142,7 +142,7 @@ func (w *world) notice(want map[string]string, older []map[string]string) (who, 
 // checkSaid: damage is called so.
 func (w *world) checkSaid(err error) {
 	w.t.Helper()
-	if !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrRolledBack) && !errors.Is(err, store.ErrNewer) {
+	if !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrRolledBack) && !errors.Is(err, store.ErrNewer) && !errors.Is(err, store.ErrLost) {
 		w.t.Errorf("damage is called %v", err)
 	}
 }

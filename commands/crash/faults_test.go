@@ -109,7 +109,7 @@ func (w *world) judgeFault(s scenario, before *state, a attempt) (outcome string
 	if after.same(before) {
 		return outcome, nil
 	}
-	for _, said := range []string{"is issued, but", "is issued and written, but", "is recorded", "is there and whole, but", "are issued", "renewed, but", "serial"} {
+	for _, said := range []string{"is issued, but", "is issued and written, but", "is recorded", "is there and whole, but", "are issued", "renewed, but", "serial", "may be recorded all the same"} {
 		if strings.Contains(a.stderr, said) {
 			return "recorded", nil
 		}

@@ -20,6 +20,7 @@ var (
 	ErrDamaged     = errors.New("the database is damaged")
 	ErrRolledBack  = errors.New("the database is older than the published CRL: restored or damaged")
 	ErrLost        = errors.New("the database has lost acts that were done: restored or damaged")
+	ErrMaybe       = errors.New("it may be recorded all the same")
 	ErrNewer       = errors.New("the database was written by a newer version")
 	ErrBlocked     = errors.New("the identity is revoked: no certificate is issued for it")
 	ErrNotFound    = errors.New("not in the inventory")
@@ -117,6 +118,17 @@ func wrap(doing string, err error) error {
 		}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// wrapCommit: where the disk failed to flush a commit, the commit stands in the
+// write-ahead log all the same, and who opens the database next may find it done.
+func wrapCommit(err error) error {
+	const ioError = 10
+	wrapped := wrap("committing the transaction", err)
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == ioError {
+		return fmt.Errorf("%w; %w", wrapped, ErrMaybe)
+	}
+	return wrapped
 }
 
 func notFound(what string) error { return fmt.Errorf("%q is %w", what, ErrNotFound) }

@@ -67,6 +67,9 @@ func (p *PKI) checkHead(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if newest.Number >= kept.Number {
+			return fmt.Errorf("%w: line %d of the journal is not there", ErrDamaged, kept.Number)
+		}
 		return fmt.Errorf("%w: the journal ends at line %d, and line %d was written", ErrLost, newest.Number, kept.Number)
 	}
 	if err != nil {

@@ -59,7 +59,7 @@ func (p *PKI) update(ctx context.Context, signer *authority.CA, do func(*Tx) err
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return wrap("committing the transaction", err)
+		return wrapCommit(err)
 	}
 	p.keepHead(t.newest)
 	return nil
