@@ -108,6 +108,7 @@ func layers() map[string][]string {
 		".":                    {"commands"},
 		"commands":             {"commands/ui", "pki/*"},
 		"commands/ui":          {},
+		"commands/crash":       {}, // tests only
 		"pki":                  {},
 		"pki/internal/durable": {},
 		"pki/internal/pkcs12":  {"pki/keys"},
