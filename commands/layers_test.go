@@ -160,7 +160,7 @@ func TestImportsPointOneWay(t *testing.T) {
 func TestOnlyUIDraws(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, imported := range s.imports {
-			for _, library := range []string{"github.com/charmbracelet/", "github.com/fatih/color", "github.com/muesli/termenv"} {
+			for _, library := range []string{"github.com/charmbracelet/", "github.com/fatih/color", "github.com/muesli/termenv", "github.com/schollz/progressbar"} {
 				if strings.HasPrefix(imported, library) && s.folder() != "commands/ui" {
 					t.Errorf("%s imports %s", s.path, imported)
 				}

@@ -1,8 +1,6 @@
 package ui
 
-import (
-	"github.com/schollz/progressbar/v3"
-)
+import "github.com/schollz/progressbar/v3"
 
 // Progress is a bar on a terminal that says how far a long act is. Anywhere else
 // it is nothing at all.
@@ -27,6 +25,7 @@ func (p *Printer) Progress(what string, whole int64) *Progress {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionUseANSICodes(false),
+		progressbar.OptionSetSpinnerChangeInterval(0), // or another goroutine would print beside us
 	)}
 }
 

@@ -119,15 +119,15 @@ func (d *BatchDir) put(pairs []*Pair) error {
 // name gives both files of a pair their names, or none.
 func (d *BatchDir) name(p *Pair, chain *durable.Staged) error {
 	if d.target.Force {
-		if err := d.set.Replace(p.key); err != nil {
+		if err := p.key.PlaceOver(); err != nil {
 			return err
 		}
-		return d.set.Replace(chain)
+		return chain.PlaceOver()
 	}
-	if err := d.set.Create(chain); err != nil {
+	if err := chain.Place(); err != nil {
 		return err
 	}
-	if err := d.set.Create(p.key); err != nil {
+	if err := p.key.Place(); err != nil {
 		_ = os.Remove(chain.Path()) // the certificate can be written again
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"mutual/pki/internal/durable"
 )
@@ -16,10 +18,21 @@ type place struct {
 	secret bool            // undo must keep the content: there is no other copy
 }
 
-// putAll gives all files their names, or none.
+// putAll gives all files their names, or none. They are durable together: each
+// directory is flushed once.
 func putAll(places []place, force bool) error {
+	var dirs []string
 	for i := range places {
 		if err := places[i].put(force); err != nil {
+			undoAll(places)
+			return err
+		}
+		if dir := filepath.Dir(places[i].path); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, dir := range dirs {
+		if err := durable.SyncDir(dir); err != nil {
 			undoAll(places)
 			return err
 		}
@@ -39,14 +52,14 @@ func undoAll(places []place) {
 // put gives the file its name.
 func (p *place) put(force bool) error {
 	if !force {
-		return p.file.Create()
+		return p.file.Place()
 	}
 	old, err := durable.Keep(p.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	p.old = old // nil if nothing was there
-	return p.file.Replace()
+	return p.file.PlaceOver()
 }
 
 // forget gives up what was there before.

@@ -96,11 +96,10 @@ func Check(t Target) error {
 			return err
 		}
 	}
-	probe, err := durable.Stage(filepath.Join(dir, t.Base), make([]byte, room), 0o600)
-	if err != nil {
+	if err := durable.CheckRoom(filepath.Join(dir, t.Base), room); err != nil {
 		return fmt.Errorf("checking the directory %q: %w", dir, err)
 	}
-	return probe.Discard()
+	return nil
 }
 
 func (t Target) validate() error {

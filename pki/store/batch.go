@@ -26,9 +26,9 @@ type Batch struct {
 // how many go to its log before they are put in their place. A certificate
 // touches pages at random, those with its serial number and its fingerprint: in
 // the log they cost one write each for a transaction, and in their place one for
-// as many transactions as the log holds.
+// as many transactions as the log holds. A page in the cache takes twice its size.
 const (
-	batchCache = 32 << 10
+	batchCache = 16 << 10
 	batchLog   = 16 << 10
 )
 

@@ -39,6 +39,27 @@ func Stage(path string, data []byte, mode fs.FileMode) (*Staged, error) {
 	})
 }
 
+// CheckRoom returns nil if the directory of path takes a new file of so many
+// octets. It is not flushed, and nothing remains.
+func CheckRoom(path string, size int) error {
+	temp := tempName(path)
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("writing %q: %w", path, cause(err))
+	}
+	_, err = f.Write(make([]byte, size))
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if removed := os.Remove(temp); err == nil {
+		err = removed
+	}
+	if err != nil {
+		return fmt.Errorf("writing %q: %w", path, cause(err))
+	}
+	return nil
+}
+
 // Keep gives the file at path a second, temporary name beside it, so that it
 // outlives being replaced or removed: Replace then puts it back. Where the file
 // system has no hard links, it is copied.
@@ -153,10 +174,19 @@ func (s *Staged) Path() string {
 // Create gives the file its name. If anything has that name already, it is
 // fs.ErrExist, and nothing changes.
 func (s *Staged) Create() error {
+	if err := s.Place(); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(s.path))
+}
+
+// Place is Create for one of several files: the name is durable after a SyncDir
+// that they share.
+func (s *Staged) Place() error {
 	if err := s.create(); err != nil {
 		return fmt.Errorf("creating %q: %w", s.path, cause(err))
 	}
-	return SyncDir(filepath.Dir(s.path))
+	return nil
 }
 
 // create moves or, where a rename would replace what is there, links.
@@ -202,11 +232,19 @@ func (s *Staged) reserve() error {
 
 // Replace gives the file its name and takes it from whatever has it.
 func (s *Staged) Replace() error {
+	if err := s.PlaceOver(); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(s.path))
+}
+
+// PlaceOver is to Replace what Place is to Create.
+func (s *Staged) PlaceOver() error {
 	if err := rename(s.temp, s.path); err != nil {
 		return fmt.Errorf("replacing %q: %w", s.path, cause(err))
 	}
 	s.placed = true
-	return SyncDir(filepath.Dir(s.path))
+	return nil
 }
 
 // Discard removes the temporary file. After Create or Replace it does nothing.

@@ -73,7 +73,7 @@ func TestSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantNames(t, dir, filepath.Base(s.Dir()))
-		if err := errors.Join(s.Flush(), s.Create(key), s.Create(crt), s.SyncNames(), s.Close(false)); err != nil {
+		if err := errors.Join(s.Flush(), key.Place(), crt.Place(), s.SyncNames(), s.Close(false)); err != nil {
 			t.Fatal(err)
 		}
 		wantFile(t, filepath.Join(dir, "a.key"), "key", 0o600)

@@ -68,25 +68,7 @@ func (s *Set) Flush() error {
 	return nil
 }
 
-// Create gives a file of the set its name, as Staged.Create does, and Replace as
-// Staged.Replace does. The names are durable after SyncNames.
-func (s *Set) Create(f *Staged) error {
-	if err := f.create(); err != nil {
-		return fmt.Errorf("creating %q: %w", f.path, cause(err))
-	}
-	return nil
-}
-
-// Replace gives a file of the set its name, whatever has it.
-func (s *Set) Replace(f *Staged) error {
-	if err := rename(f.temp, f.path); err != nil {
-		return fmt.Errorf("replacing %q: %w", f.path, cause(err))
-	}
-	f.placed = true
-	return nil
-}
-
-// SyncNames flushes the names that were given.
+// SyncNames flushes the names that Staged.Place and Staged.PlaceOver gave.
 func (s *Set) SyncNames() error { return SyncDir(s.dir) }
 
 // Close ends the set. With keep, files that have no name yet stay in the hidden
