@@ -120,79 +120,86 @@ func (s *scanner) readBlock(first []byte) (Item, error) {
 		return item, item.errorf("the BEGIN line is damaged or does not stand alone")
 	}
 	item.label, item.Type = label, typeOfLabel(label)
-	damaged, err := s.readBody(&item)
+	body, err := s.readBody(item)
 	if err != nil {
 		return item, err
 	}
 	if label == "EC PARAMETERS" { // openssl ecparam writes them before a key that repeats them
 		return item, nil
 	}
-	switch {
-	case item.Type == "":
+	if item.Type == "" {
 		return item, item.errorf("%q is not known here", label)
-	case damaged:
+	}
+	if item.DER, err = body.end(); err != nil {
 		return item, item.errorf("the base64 of the %s is damaged", item.Type)
-	case !isSequence(item.DER):
+	}
+	if !isSequence(item.DER) {
 		return item, item.errorf("the %s is cut off, or has data after its end", item.Type)
 	}
 	return item, nil
 }
 
-// readBody reads a block to its END line. What a block of a known type holds is
-// decoded line by line: a file may be large, and is in memory already.
-func (s *scanner) readBody(item *Item) (damaged bool, err error) {
+// readBody decodes the base64 of a block to its END line.
+func (s *scanner) readBody(item Item) (decoder, error) {
 	var body decoder
-	if size := bytes.Index(s.rest, []byte(end)); size > 0 && item.Type != "" {
-		body.der = make([]byte, 0, base64.StdEncoding.DecodedLen(size))
+	if n := bytes.Index(s.rest, []byte(end)); n > 0 {
+		body.out = make([]byte, 0, base64.StdEncoding.DecodedLen(n))
 	}
 	for {
 		line, ok := s.readLine()
 		switch {
 		case !ok, bytes.Contains(line, []byte(begin)):
-			return false, item.errorf("the block has no END")
+			return body, item.errorf("the block has no END")
 		case bytes.HasPrefix(line, []byte(end)):
 			if string(line) != end+item.label+dashes {
-				return false, item.errorf("its END, in line %d, is another block's or damaged", s.line)
+				return body, item.errorf("its END, in line %d, is another block's or damaged", s.line)
 			}
-			item.DER = body.der
-			return body.damaged || len(body.tail) > 0, nil
+			return body, nil
 		case bytes.HasPrefix(line, []byte("Proc-Type:")): // RFC 1421, Section 4.6.1.1
-			return false, item.errorf("it is traditional encrypted PEM, which is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
+			return body, item.errorf("it is traditional encrypted PEM, which is not read: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
 		case bytes.IndexByte(line, ':') >= 0:
 			// RFC 7468, Section 2: headers are not part of the format.
-			return false, item.errorf("it has a header, in line %d, which is not allowed", s.line)
+			return body, item.errorf("it has a header, in line %d, which is not allowed", s.line)
 		}
-		if item.Type != "" {
-			body.add(bytes.TrimLeft(line, " \t"))
-		}
+		body.add(bytes.TrimLeft(line, " \t"))
 	}
 }
 
-// decoder decodes base64 that comes in lines of any length.
+// decoder decodes base64 that comes line by line, as decoding it at once would:
+// a list of a million entries has as many lines.
 type decoder struct {
-	der     []byte
-	tail    []byte // what is left of the lines until now: less than four characters
-	ended   bool   // by padding
-	damaged bool
+	out     []byte
+	pending []byte // not decoded yet
+	padded  bool   // nothing may follow
+	err     error
 }
 
 func (d *decoder) add(line []byte) {
-	if d.damaged || len(line) == 0 {
-		return
+	const enough = 4096
+	if bytes.IndexByte(line, '\r') >= 0 { // base64 leaves them out
+		line = bytes.ReplaceAll(line, []byte("\r"), nil)
 	}
-	if len(d.tail) > 0 {
-		line = append(d.tail, line...)
+	if d.pending = append(d.pending, line...); len(d.pending) >= enough {
+		d.decode(len(d.pending) &^ 3)
 	}
-	whole := len(line) &^ 3
-	if d.ended {
-		d.damaged = true
-		return
+}
+
+// decode decodes the first n of what is pending.
+func (d *decoder) decode(n int) {
+	chunk := d.pending[:n]
+	if d.err == nil && n > 0 {
+		if d.padded {
+			d.err = base64.CorruptInputError(0)
+			return
+		}
+		d.out, d.err = base64.StdEncoding.Strict().AppendDecode(d.out, chunk)
+		d.padded = chunk[n-1] == '='
 	}
-	var err error
-	if d.der, err = base64.StdEncoding.Strict().AppendDecode(d.der, line[:whole]); err != nil {
-		d.damaged = true
-		return
-	}
-	d.ended = whole > 0 && line[whole-1] == '='
-	d.tail = append([]byte(nil), line[whole:]...)
+	d.pending = d.pending[:copy(d.pending, d.pending[n:])]
+}
+
+// end gives what was decoded.
+func (d *decoder) end() ([]byte, error) {
+	d.decode(len(d.pending))
+	return d.out, d.err
 }
