@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,31 @@ func FuzzParseTime(f *testing.F) {
 		}
 		if again, err := parseTime(got.Format(time.RFC3339)); err != nil || !again.Equal(got) {
 			t.Errorf("%q gives %v, and that %v, %v", s, got, again, err)
+		}
+	})
+}
+
+// FuzzPassphrase: of what a source gives, one end of a line is dropped and
+// nothing else, and neither nothing nor too much is taken.
+func FuzzPassphrase(f *testing.F) {
+	for _, seed := range []string{"secret", "secret\n", "secret\r\n", "secret\r", "secret\n\n", "\n", "", "\r\n", " secret ", strings.Repeat("x", maxPassphrase), strings.Repeat("x", maxPassphrase+1), "\x00"} {
+		f.Add([]byte(seed), false)
+		f.Add([]byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, mayBeEmpty bool) {
+		p := &passphrase{name: "passphrase", mayBeEmpty: mayBeEmpty}
+		got, err := p.check(bytes.Clone(raw))
+		rest, ok := bytes.CutPrefix(raw, got)
+		end := string(rest)
+		switch {
+		case err != nil:
+			if nothing := string(raw) == "" || string(raw) == "\n" || string(raw) == "\r\n"; got != nil || nothing == (len(raw) > maxPassphrase) {
+				t.Fatalf("%q gives %q and %v", raw, got, err)
+			}
+		case !ok || end != "" && end != "\n" && end != "\r\n":
+			t.Fatalf("%q gives %q", raw, got)
+		case len(got) > maxPassphrase || len(got) == 0 && !mayBeEmpty:
+			t.Fatalf("%q gives %d octets", raw, len(got))
 		}
 	})
 }

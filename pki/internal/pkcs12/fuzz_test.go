@@ -2,8 +2,12 @@ package pkcs12
 
 import (
 	"bytes"
+	"crypto/x509"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"mutual/pki/keys"
 )
 
 // realFiles are the files of testdata/bundles that are PKCS#12.
@@ -41,6 +45,24 @@ func FuzzDecode(f *testing.F) {
 		if c.Key == nil || len(c.Certificates) == 0 {
 			t.Fatal("something is missing, and it is no error")
 		}
+		c.FriendlyName = name // a file may have one that cannot be written
+		p := Modern.parameters()
+		p.iterations = 1
+		written, err := encode(*c, password, p)
+		if !keys.Equal(c.Key.Public(), c.Certificates[0].PublicKey) {
+			if err == nil {
+				t.Fatal("a certificate that is not the key's was written as the key's")
+			}
+			return
+		}
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		again, err := decode(written, password, cheap)
+		if err != nil || !keys.Equal(again.Key.Public(), c.Key.Public()) || again.FriendlyName != name ||
+			!slices.EqualFunc(again.Certificates, c.Certificates, (*x509.Certificate).Equal) {
+			t.Fatalf("what was written is read as %+v, %v", again, err)
+		}
 	})
 }
 
@@ -55,11 +77,25 @@ func FuzzSafes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, safe []byte) {
 		d := decoder{opener: opener{password: []byte(password), bmp: terminated(password), left: cheap}}
-		_ = d.readSafes(safe) // must end
-		if d.left < 0 {
-			t.Fatalf("%d iterations too many", -d.left)
-		}
+		err := d.readSafes(safe) // must end
+		d.check(t, err)
 	})
+}
+
+// check fails if more was done or kept than is allowed.
+func (d *decoder) check(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case d.left < 0:
+		t.Fatalf("%d iterations too many", -d.left)
+	case len(d.contents.Certificates) > maxCertificates || err == nil && d.bags > maxBags:
+		t.Fatalf("%d certificates, %d bags: %v", len(d.contents.Certificates), d.bags, err)
+	}
+	for _, cert := range d.contents.Certificates {
+		if cert == nil {
+			t.Fatalf("a certificate is missing: %v", err)
+		}
+	}
 }
 
 // FuzzBags is behind the encryption.
@@ -94,7 +130,8 @@ func FuzzBags(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, bags []byte) {
 		d := decoder{opener: opener{password: []byte(password), bmp: terminated(password), left: cheap}}
-		_ = d.readBags(bags) // must end
+		err := d.readBags(bags) // must end
+		d.check(t, err)
 	})
 }
 
