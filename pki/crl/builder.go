@@ -252,13 +252,22 @@ func (e *envelope) closeTBS() (start int) {
 	return e.before(start, appendHeader(nil, 0x30, len(e.out)-start))
 }
 
-// sign signs and reads back what it has signed. The entries stand in out.
+// sign signs, and reads back what is signed while it is hashed. The entries
+// stand in out.
 func (e *envelope) sign(signer crypto.Signer) (*List, error) {
 	start := e.closeTBS()
 	tbs := e.out[start:]
+	list := &List{algorithm: e.algorithm}
+	var refused unsupported
+	read := make(chan error, 1)
+	go func() { read <- list.parseTBS(tbs, &refused) }()
 	digest, err := keys.Digest(signer.Public(), tbs)
+	readErr := <-read
 	if err != nil {
 		return nil, err
+	}
+	if readErr != nil || refused.feature != "" {
+		return nil, fmt.Errorf("reading back what is signed: %w", errors.Join(readErr, refused.err()))
 	}
 	signature, err := digest.Sign(signer)
 	if err != nil {
@@ -271,12 +280,6 @@ func (e *envelope) sign(signer crypto.Signer) (*List, error) {
 	e.out = append(e.out, e.algorithm...)
 	e.out = appendTLV(e.out, 0x03, slices.Concat([]byte{0}, signature))
 	whole := e.before(start, appendHeader(nil, 0x30, len(e.out)-start))
-	list, err := Parse(e.out[whole:])
-	if err != nil {
-		return nil, fmt.Errorf("reading back what was signed: %w", err)
-	}
-	if &list.tbs[0] == &e.out[start] && len(list.tbs) == len(tbs) {
-		list.digest = &digest
-	}
-	return list, nil
+	list.raw, list.digest = e.out[whole:], &digest
+	return list, list.parseList()
 }

@@ -56,14 +56,19 @@ func isUTCTime(b []byte) bool {
 	if b[0] != 0x17 || b[1] != byte(utcTimeSize-2) || b[14] != 'Z' {
 		return false
 	}
-	for _, digit := range b[2:14] {
-		if digit-'0' > 9 {
-			return false
-		}
+	if !areDigits(binary.LittleEndian.Uint64(b[2:])) || !areDigits(binary.LittleEndian.Uint64(b[6:])) {
+		return false
 	}
 	month := twoDigits(b[4:])
 	return 1 <= month && month <= 12 && 1 <= twoDigits(b[6:]) && twoDigits(b[6:]) <= daysOf(month) &&
 		twoDigits(b[8:]) < 24 && twoDigits(b[10:]) < 60 && twoDigits(b[12:]) < 60
+}
+
+// areDigits reports whether all eight octets are digits: 0x30 to 0x39, so that
+// six more do not reach 0x40.
+func areDigits(octets uint64) bool {
+	const high, threes, sixes = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030, 0x0606060606060606
+	return octets&high == threes && (octets+sixes)&high == threes
 }
 
 func twoDigits(b []byte) int { return int(b[0]-'0')*10 + int(b[1]-'0') }

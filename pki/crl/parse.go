@@ -64,8 +64,24 @@ func (u *unsupported) add(feature string) {
 	}
 }
 
+// err is the error of a list that we make ourselves.
+func (u *unsupported) err() error {
+	if u.feature == "" {
+		return nil
+	}
+	return &UnsupportedError{Feature: u.feature}
+}
+
 // parse reads CertificateList (RFC 5280, Section 5.1).
 func (l *List) parse(u *unsupported) error {
+	if err := l.parseList(); err != nil {
+		return err
+	}
+	return l.parseTBS(l.tbs, u)
+}
+
+// parseList reads what stands around the tbsCertList.
+func (l *List) parseList() error {
 	input := cryptobyte.String(l.raw)
 	var list, tbs, outer cryptobyte.String
 	if !input.ReadASN1(&list, tagSequence) {
@@ -87,7 +103,7 @@ func (l *List) parse(u *unsupported) error {
 		return errors.New("there is something after the signatureValue")
 	}
 	l.tbs, l.algorithm = tbs, outer
-	return l.parseTBS(tbs, u)
+	return nil
 }
 
 // parseTBS reads TBSCertList.

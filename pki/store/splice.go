@@ -42,12 +42,8 @@ func (s *snapshot) splice(begin func(size int) (*authority.DraftCRL, error)) (*a
 	if err != nil {
 		return nil, err
 	}
-	missing, err := missingRevocations(s.ctx, s.tx)
-	if err != nil {
+	if err := s.checkNoneLost(); err != nil {
 		return nil, err
-	}
-	if missing != 0 {
-		return nil, lostRevocations(missing)
 	}
 	return draft.Issue(earlier)
 }
