@@ -1,0 +1,341 @@
+#!/usr/bin/env bash
+# run.sh [ROW...] measures whole commands beside their peers, in one run on one
+# machine, and prints for each figure ours, the peer's, the ratio, the bar and
+# whether it is met. Without ROW it runs all:
+#
+#	one     one certificate, beside step, openssl and mkcert
+#	batch   BATCH certificates, beside a loop that only makes keys and signs
+#	crl     the list of N revoked certificates, beside openssl ca -gencrl
+#	revoke  one more revocation, beside openssl ca -revoke and -gencrl
+#	read    showing and looking up in that list, beside x509.ParseRevocationList
+#	list    an inventory of N certificates
+#	start   --version and --help, beside a program that does nothing
+#	size    the release binary
+#
+# It needs Go, and Debian with root or sudo where a program is missing: hyperfine
+# and time come from Debian, mkcert and step from the Go module proxy (PEERS
+# says which: "openssl mkcert step"). N, BATCH and RUNS change the sizes; a short
+# form is N=2000 BATCH=500 RUNS=3 PEERS=openssl. MUTUAL names a binary to take
+# instead of building one. It works in a temporary directory, which a full run
+# fills with up to 12 GB, and removes it.
+#
+# It ends with 0 when everything was measured, whether or not the bars are met,
+# and with 3 when one is missed and STRICT=1.
+set -euo pipefail
+exec </dev/null
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+all="one batch crl revoke read list start size"
+
+: "${N:=1000000}" "${BATCH:=100000}" "${RUNS:=10}" "${PEERS:=openssl mkcert step}" "${STRICT:=0}"
+mkcert=filippo.io/mkcert@v1.4.4
+step=github.com/smallstep/cli/cmd/step@v0.21.0
+
+export CGO_ENABLED=0 PATH="$PATH:/usr/sbin:/sbin"
+unset MUTUAL_PKI MUTUAL_PASSPHRASE
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/mutual-bench.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+missed=0
+
+die() {
+	echo "run.sh: $*" >&2
+	exit 1
+}
+
+# calc EXPRESSION... computes.
+calc() { awk "BEGIN { print $* }" </dev/null; }
+
+# is CONDITION... is a comparison of numbers.
+is() { awk "BEGIN { exit !($*) }" </dev/null; }
+
+# report WHAT OURS PEER RATIO CONDITION BAR prints a figure. The condition, if
+# there is one, is the bar with numbers in it.
+report() {
+	local verdict=-
+	if [[ -n $5 ]]; then
+		verdict=met
+		if ! is "$5"; then
+			verdict=MISSED
+			missed=1
+		fi
+	fi
+	printf '%-44s  %14s  %24s  %10s  %-28s  %s\n' "$1" "$2" "$3" "$4" "$6" "$verdict"
+}
+
+# seconds, megabytes and times write a figure for a person.
+seconds() { awk -v s="$1" 'BEGIN { if (s < 1) printf "%.2f ms", s * 1000; else printf "%.2f s", s }' </dev/null; }
+megabytes() { awk -v k="$1" 'BEGIN { printf "%.0f MB", k * 1024 / 1e6 }' </dev/null; }
+times() { awk -v r="$1" 'BEGIN { printf "%.3g", r }' </dev/null; }
+
+# number TEXT is the text if it is a number above zero.
+number() {
+	[[ $1 =~ ^[0-9]+(\.[0-9]+)?(e-?[0-9]+)?$ ]] && is "$1 > 0" || die "no figure: '$1'"
+	echo "$1"
+}
+
+# median [HYPERFINE-FLAG...] COMMAND is how long a command takes, in seconds.
+median() {
+	hyperfine -N --style none --warmup 2 --runs "$RUNS" --export-json "$tmp/times" "$@" >"$tmp/hyperfine" 2>&1 ||
+		{ cat "$tmp/hyperfine" >&2; die "measuring: $*"; }
+	number "$(sed -n 's/.*"median": *\([0-9.e-]*\).*/\1/p' "$tmp/times")"
+}
+
+# measure COMMAND... runs a command once, and leaves its seconds in took and
+# its peak of memory, in kB, in peak.
+measure() {
+	/usr/bin/time -o "$tmp/time" -f '%e %M' "$@" >"$tmp/stdout" 2>"$tmp/stderr" ||
+		{ tail -n 5 "$tmp/stderr" >&2; die "measuring: $*"; }
+	read -r took peak <<<"$(tail -n 1 "$tmp/time")"
+	took=$(calc "$took + 0.005") # of hundredths, the middle
+	peak=$(number "$peak")
+}
+
+as_root() {
+	if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+# install_programs gets what is not there.
+install_programs() {
+	local missing=()
+	command -v hyperfine >/dev/null || missing+=(hyperfine)
+	[[ -x /usr/bin/time ]] || missing+=(time)
+	command -v openssl >/dev/null || missing+=(openssl)
+	if [[ ${#missing[@]} != 0 ]]; then
+		as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get -qq update && apt-get -qq -y install --no-install-recommends ${missing[*]}" >"$tmp/apt" 2>&1 ||
+			{ cat "$tmp/apt" >&2; die "installing ${missing[*]}"; }
+	fi
+}
+
+# peer NAME MODULE builds a peer unless it is there or not asked for.
+peer() {
+	[[ " $PEERS " == *" $1 "* ]] || return 1
+	if [[ ! -x $tmp/bin/$1 ]]; then
+		GOBIN=$tmp/bin GOFLAGS=-mod=mod go install -trimpath -ldflags '-s -w' "$2" >"$tmp/install" 2>&1 ||
+			{ cat "$tmp/install" >&2; die "building $2"; }
+	fi
+}
+
+build() {
+	mkdir -p "$tmp/bin"
+	if [[ -n ${MUTUAL:-} ]]; then
+		cp "$MUTUAL" "$tmp/bin/mutual"
+	else
+		go -C "$root" build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w' -o "$tmp/bin/mutual" .
+	fi
+	go -C "$root" build -trimpath -o "$tmp/bin/loop" ./testdata/bench/loop
+	mutual=$tmp/bin/mutual
+}
+
+machine() {
+	echo "processor  $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
+	echo "system     $(uname -sr), $(go env GOVERSION), $(openssl version | cut -d' ' -f1-2), temporary files on $(stat -f -c %T "$tmp")"
+	echo "mutual     $("$mutual" --version)"
+	echo "sizes      N=$N BATCH=$BATCH RUNS=$RUNS"
+	printf '\n%-44s  %14s  %24s  %10s  %-28s\n' FIGURE MUTUAL PEER RATIO BAR
+}
+
+# need SIZE ends the run where the disk has less room.
+need() {
+	local room
+	room=$(df --output=avail -B1 "$tmp" | tail -n 1)
+	is "$room > $1" || die "$tmp has $room octets of room, and this takes about $1"
+}
+
+# rows COUNT NAME writes the CSV of a batch.
+rows() { awk -v n="$1" -v name="$2" 'BEGIN { print "name"; for (i = 1; i <= n; i++) printf "%s-%07d\n", name, i }' </dev/null; }
+
+# big_pki makes, once, a PKI with N certificates named dev-, all revoked and in
+# its list, and some that are valid.
+big_pki() {
+	big=$tmp/big
+	[[ ! -d $big ]] || return 0
+	local i
+	need "$((N * 8000 + 1000000000))"
+	"$mutual" init --pki "$big" --name Bench >/dev/null
+	rows "$N" dev >"$tmp/dev.csv"
+	"$mutual" issue client --pki "$big" --batch "$tmp/dev.csv" --tar - >/dev/null 2>"$tmp/stderr" || die "the batch: $(tail -n 1 "$tmp/stderr")"
+	for i in $(seq 6); do
+		"$mutual" issue client "extra-$i" --pki "$big" --out "$tmp/extra" >/dev/null
+	done
+	"$mutual" revoke --pki "$big" --name 'dev-*' >/dev/null 2>"$tmp/stderr" || die "the revocation: $(tail -n 1 "$tmp/stderr")"
+}
+
+# openssl_ca makes, once, what openssl ca needs for the list that the big PKI
+# has: its index has the same serials, times and reasons.
+openssl_ca() {
+	ca=$tmp/openssl-ca
+	[[ ! -d $ca ]] || return 0
+	mkdir "$ca"
+	cat >"$ca/cnf" <<-END
+		[ca]
+		default_ca = bench
+		[bench]
+		database = $ca/index.txt
+		crlnumber = $ca/number
+		serial = $ca/serial
+		new_certs_dir = $ca
+		certificate = $big/issuing.crt
+		private_key = $big/issuing.key
+		default_md = sha256
+		default_crl_days = 30
+		policy = any
+		[any]
+		commonName = supplied
+	END
+	echo 01 >"$ca/number"
+	echo "unique_subject = no" >"$ca/index.txt.attr"
+	openssl crl -inform DER -in "$big/crl/issuing.crl" -noout -text | awk '
+		function put() { if (serial != "") printf "R\t301231235959Z\t%s%s\t%s\tunknown\t/CN=dev\n", date, reason, serial }
+		BEGIN { split("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", names); for (i in names) month[names[i]] = i }
+		/^ *Serial Number:/ { put(); serial = $3; reason = "" }
+		/^ *Revocation Date:/ { split($5, clock, ":"); date = sprintf("%02d%02d%02d%s%s%sZ", $6 % 100, month[$3], $4, clock[1], clock[2], clock[3]) }
+		/CRL Reason Code/ { getline; gsub(/^ +| +$/, ""); gsub(/ /, ""); reason = "," tolower(substr($0, 1, 1)) substr($0, 2) }
+		END { put() }' >"$ca/index.txt"
+	[[ $(wc -l <"$ca/index.txt") == "$N" ]] || die "the index has $(wc -l <"$ca/index.txt") lines for $N revoked"
+}
+
+row_one() {
+	local dir=$tmp/one ours theirs
+	mkdir -p "$dir/out"
+	"$mutual" init --pki "$dir/pki" --name Bench >/dev/null
+	ours=$(median --prepare "sh -c 'rm -f $dir/out/*'" "$mutual issue client bench --pki $dir/pki --out $dir/out")
+	printf 'extendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\n' >"$dir/ext"
+	cat >"$dir/openssl" <<-END
+		#!/bin/sh -e
+		openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout $dir/out/o.key -subj /CN=bench -out $dir/out/o.csr
+		exec openssl x509 -req -in $dir/out/o.csr -CA $dir/pki/issuing.crt -CAkey $dir/pki/issuing.key -days 90 -extfile $dir/ext -out $dir/out/o.crt
+	END
+	chmod +x "$dir/openssl"
+	theirs=$(median "$dir/openssl")
+	report "one certificate, beside openssl req + x509" "$(seconds "$ours")" "$(seconds "$theirs")" "$(times "$(calc "$ours / $theirs")")" "$ours * 3 <= $theirs" "at most a third"
+	if peer step "$step"; then
+		theirs=$(median "$tmp/bin/step certificate create bench $dir/out/s.crt $dir/out/s.key --ca $dir/pki/issuing.crt --ca-key $dir/pki/issuing.key --no-password --insecure --not-after 2160h --force")
+		report "one certificate, beside step" "$(seconds "$ours")" "$(seconds "$theirs")" "$(times "$(calc "$ours / $theirs")")" "$ours * 2 <= $theirs" "at most half"
+	fi
+	if peer mkcert "$mkcert"; then
+		mkdir "$dir/mkcert"
+		export CAROOT=$dir/mkcert
+		theirs=$(median "$tmp/bin/mkcert -ecdsa -client -cert-file $dir/out/m.crt -key-file $dir/out/m.key bench")
+		report "one certificate, beside mkcert" "$(seconds "$ours")" "$(seconds "$theirs")" "$(times "$(calc "$ours / $theirs")")" "" "-"
+	fi
+}
+
+row_batch() {
+	local dir=$tmp/batch loop form target bar
+	need "$((BATCH * 20000 + 1000000000))"
+	mkdir "$dir"
+	rows "$BATCH" dev >"$dir/rows.csv"
+	loop=$(number "$("$tmp/bin/loop" -n "$BATCH")")
+	for form in tar directory; do
+		"$mutual" init --pki "$dir/$form" --name Bench >/dev/null
+		case $form in
+		tar) target=(--tar "$dir/out.tar") bar=0.4 ;;
+		directory) target=(--out "$dir/out") bar=0.2 ;;
+		esac
+		measure "$mutual" issue client --pki "$dir/$form" --batch "$dir/rows.csv" "${target[@]}"
+		[[ $(wc -l <"$tmp/stdout") -ge $BATCH ]] || die "the batch printed $(wc -l <"$tmp/stdout") lines for $BATCH certificates"
+		report "batch of $BATCH, $form: rate beside the loop" "$(calc "int($BATCH / $took)")/s" "$(calc "int($BATCH / $loop)")/s" "$(times "$(calc "$loop / $took")")" "$loop >= $bar * $took" "at least $bar"
+		report "batch of $BATCH, $form: memory" "$(megabytes "$peak")" - - "$peak * 1024 < 150e6" "under 150 MB"
+	done
+	rm -rf "$dir"
+}
+
+row_crl() {
+	local ours ours_peak
+	big_pki
+	openssl_ca
+	measure "$mutual" crl refresh --pki "$big"
+	ours=$took ours_peak=$peak
+	measure openssl ca -config "$ca/cnf" -gencrl -out "$ca/crl.pem"
+	report "CRL of $N, beside openssl ca -gencrl" "$(seconds "$ours")" "$(seconds "$took")" "$(times "$(calc "$took / $ours")")" "$took >= 10 * $ours" "at least 10 times faster"
+	report "CRL of $N: memory" "$(megabytes "$ours_peak")" "$(megabytes "$peak")" - "$ours_peak * 1024 <= 250e6" "at most 250 MB"
+}
+
+row_revoke() {
+	local ours="" ours_peak=0 theirs i
+	big_pki
+	openssl_ca
+	for i in 1 2 3; do
+		measure "$mutual" revoke "extra-$i" --pki "$big"
+		ours+="$took"$'\n'
+		[[ $peak -lt $ours_peak ]] || ours_peak=$peak
+	done
+	ours=$(sort -g <<<"${ours%$'\n'}" | sed -n 2p)
+	measure openssl ca -config "$ca/cnf" -revoke "$tmp/extra/extra-6.crt"
+	theirs=$took
+	measure openssl ca -config "$ca/cnf" -gencrl -out "$ca/crl.pem"
+	theirs=$(calc "$theirs + $took")
+	report "one revoked beside $N, published" "$(seconds "$ours")" "$(seconds "$theirs")" "$(times "$(calc "$theirs / $ours")")" "$theirs >= 50 * $ours" "at least 50 times faster"
+	report "one revoked beside $N: memory" "$(megabytes "$ours_peak")" "$(megabytes "$peak")" - "$ours_peak * 1024 <= 200e6" "at most 200 MB"
+}
+
+row_read() {
+	big_pki
+	measure "$mutual" crl show "$big/crl/issuing.crl"
+	local ours=$took ours_peak=$peak
+	measure openssl crl -inform DER -in "$big/crl/issuing.crl" -noout -text
+	report "crl show of $N, beside openssl crl -text" "$(seconds "$ours")" "$(seconds "$took")" "$(times "$(calc "$took / $ours")")" "" "-"
+	report "crl show of $N: memory" "$(megabytes "$ours_peak")" "$(megabytes "$peak")" - "" "-"
+	measure "$mutual" verify "$tmp/extra/extra-5.crt" --ca "$big/ca.crt" --crl "$big/crl/chain.pem"
+	report "verify with that list" "$(seconds "$took")" - - "" "-"
+	report "verify with that list: memory" "$(megabytes "$peak")" - - "" "-"
+	if [[ $N -lt 1000000 ]]; then
+		echo "(the benchmarks of pki/crl beside x509.ParseRevocationList have a million entries: left out)"
+		return
+	fi
+	go -C "$root" test -run '^$' -bench BenchmarkMillion -benchtime 3x -benchmem ./pki/crl >"$tmp/go" || die "$(cat "$tmp/go")"
+	grep '^Benchmark' "$tmp/go" || die "no benchmark ran: $(cat "$tmp/go")"
+}
+
+row_list() {
+	local what ours
+	big_pki
+	for what in "list" "list --all" "list --expiring 30d" "list --name dev-0000*"; do
+		printf '#!/bin/sh\n%s %s --pki %s | head -n 24\n' "$mutual" "${what/dev-0000\*/\'dev-0000*\'}" "$big" >"$tmp/screen"
+		chmod +x "$tmp/screen"
+		ours=$(median "$tmp/screen")
+		report "first screen of $what, $N certificates" "$(seconds "$ours")" - - "$ours < 0.1" "under 100 ms"
+	done
+	for what in "show extra-5" "show dev-0000001" "status"; do
+		ours=$(median --ignore-failure "$mutual $what --pki $big")
+		report "$what, $N certificates" "$(seconds "$ours")" - - "$ours < 0.1" "under 100 ms"
+	done
+	measure "$mutual" list --all --json --pki "$big"
+	[[ $(wc -c <"$tmp/stdout") -gt $((N * 100)) ]] || die "list --all --json printed $(wc -c <"$tmp/stdout") octets"
+	report "list --all --json of $N: memory" "$(megabytes "$peak")" - - "$peak * 1024 < 100e6" "flat: under 100 MB"
+}
+
+row_start() {
+	local dir=$tmp/start empty flag ours
+	mkdir "$dir"
+	printf 'package main\n\nfunc main() {}\n' >"$dir/main.go"
+	go build -trimpath -ldflags '-s -w' -o "$dir/empty" "$dir/main.go"
+	for flag in --version --help; do
+		RUNS=$((RUNS * 20))
+		empty=$(median "$dir/empty")
+		ours=$(median "$mutual $flag")
+		RUNS=$((RUNS / 20))
+		report "mutual $flag, beside an empty Go program" "$(seconds "$ours")" "$(seconds "$empty")" "$(times "$(calc "$ours / $empty")")" "$ours < 4 * $empty" "under 4 times"
+	done
+}
+
+row_size() {
+	local ours theirs=- ratio=-
+	ours=$(stat -c %s "$mutual")
+	if peer step "$step"; then
+		theirs=$(stat -c %s "$tmp/bin/step")
+		ratio=$(times "$(calc "$ours / $theirs")")
+		theirs=$(calc "$theirs / 1e6 \" MB\"")
+	fi
+	report "the stripped binary, beside step" "$(calc "$ours / 1e6 \" MB\"")" "$theirs" "$ratio" "$ours < 20e6" "under 20 MB"
+}
+
+for row in ${*:-$all}; do
+	[[ " $all " == *" $row "* ]] || die "there is no row $row; there are $all"
+done
+install_programs
+build
+machine
+for row in ${*:-$all}; do
+	"row_$row"
+done
+if [[ $missed == 1 && $STRICT == 1 ]]; then exit 3; fi
