@@ -122,9 +122,7 @@ func (b *batch) run(ctx context.Context) error {
 	for range workers {
 		go func() {
 			defer func() { prepared <- struct{}{} }()
-			for r := range work {
-				b.prepare(ctx, r)
-			}
+			b.prepareAll(ctx, work)
 		}()
 	}
 	err := b.write(ctx, ordered)
@@ -142,6 +140,22 @@ func (b *batch) run(ctx context.Context) error {
 		default: // the reader may go on waiting
 		}
 		return err
+	}
+}
+
+// prepareAll prepares what comes, until that or the batch is over: the reader may
+// be waiting for its input for as long as it likes.
+func (b *batch) prepareAll(ctx context.Context, work <-chan *rows) {
+	for {
+		select {
+		case r, ok := <-work:
+			if !ok {
+				return
+			}
+			b.prepare(ctx, r)
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
