@@ -73,7 +73,9 @@ func (r *run) batchOutput(c *cli.Context) (batchOutput, error) {
 	tar, force := c.String(flagTar), c.Bool("force")
 	switch {
 	case tar == "-":
-		return bundle.StreamBatchTar(r.out, r.now()), nil
+		// Not through r.out, which keeps back what it prints, and drops it when a
+		// command fails: the keys are written before their rows are reported.
+		return bundle.StreamBatchTar(r.env.Stdout, r.now()), nil
 	case tar != "":
 		return bundle.CreateBatchTar(tar, force, r.now())
 	}

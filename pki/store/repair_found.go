@@ -46,6 +46,9 @@ func (a *audit) searched(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range a.req.From {
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() { // opening a pipe would wait for its writer
+			return fmt.Errorf("searching %s: it is no directory", dir)
+		}
 		if err := a.search(ctx, dir); err != nil {
 			return fmt.Errorf("searching %s: %w", dir, err)
 		}
