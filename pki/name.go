@@ -98,7 +98,8 @@ func checkNameCharacters(s string, wildcard bool) error {
 // separators of lines, what fonts are told to ignore, blank letters.
 func Invisible(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp,
-		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) || r == '\u2800' // braille pattern blank
+		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) || r == '\u2800' || // braille pattern blank
+		r == unicode.ReplacementChar // what a reader has made of something that is no text
 }
 
 // isURI reports whether s is an absolute URI with a host.

@@ -109,7 +109,7 @@ func (w *world) judgeFault(s scenario, before *state, a attempt) (outcome string
 	if after.same(before) {
 		return outcome, nil
 	}
-	for _, said := range []string{"is issued, but", "is issued and written, but", "is recorded", "is there and whole, but", "are issued", "renewed, but", "serial", "may be recorded all the same"} {
+	for _, said := range []string{"is issued, but", "is in its place; recording that", "is issued and written, but", "is recorded", "is there and whole, but", "are issued", "renewed, but", "serial", "may be recorded all the same"} {
 		if strings.Contains(a.stderr, said) {
 			return "recorded", nil
 		}
@@ -180,7 +180,7 @@ func (w *world) onDisk(s scenario, before *state, size int) bool {
 	if err := syscall.Mount("tmpfs", w.dir, "tmpfs", 0, options); err != nil {
 		w.t.Skipf("this user cannot mount a disk in memory: %v", err)
 	}
-	defer func() { w.must(syscall.Unmount(w.dir, 0)) }()
+	defer func() { w.must(syscall.Unmount(w.dir, syscall.MNT_DETACH)) }()
 	if err := fill(w.save, w.dir); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return false // not even what is there has room

@@ -21,13 +21,20 @@ import (
 // loss of power, and is never newer. One that cannot be read says nothing.
 const headFile = "head"
 
+// maxHead is more than a note has. What is longer, or no regular file, is none.
+const maxHead = 256
+
 // keepHead notes the head that a transaction has left. The caller holds the lock
 // of the writers. The act is done: a note that cannot be made fails nothing.
 func (p *PKI) keepHead(h Head) {
 	if h.Number == 0 {
 		return
 	}
-	f, err := os.OpenFile(p.Path(headFile), os.O_WRONLY|os.O_CREATE, 0o600)
+	path := p.Path(headFile)
+	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return
 	}
@@ -44,6 +51,10 @@ func (h Head) note() []byte {
 
 // keptHead reads the note; false says that there is none.
 func keptHead(path string) (Head, bool) {
+	st, err := os.Lstat(path)
+	if err != nil || !st.Mode().IsRegular() || st.Size() > maxHead {
+		return Head{}, false
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Head{}, false

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -58,7 +59,7 @@ func replaceFiles(files []file) error {
 		})
 	}
 	group.Wait()
-	err := errors.Join(errs...)
+	err := cmp.Or(errs...) // one is enough: where one has no room, the others have none
 	for _, s := range staged {
 		switch {
 		case s == nil:
