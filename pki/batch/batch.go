@@ -26,6 +26,7 @@ type Output interface {
 	Keep([]*bundle.Pair) error
 	Put([]*bundle.Pair) error
 	Drop(*bundle.Pair)
+	Doubt() (where string)
 }
 
 var (
@@ -76,6 +77,7 @@ type batch struct {
 	names    map[uint64]uint32
 	seed     maphash.Seed
 	progress Progress
+	inDoubt  bool // whether the last commit was made
 	report   func([]Result, Progress) error
 }
 
@@ -230,8 +232,11 @@ func next(ctx context.Context, ordered <-chan *rows) (*rows, error) {
 	return nil, ctx.Err()
 }
 
-// abandon gives up rows of which none is issued.
+// abandon gives up rows of which none is issued, for all that is known.
 func (b *batch) abandon(chunk []*row, err error) error {
+	if b.inDoubt {
+		return err
+	}
 	for _, r := range chunk {
 		if r.cert == nil {
 			b.out.Drop(&r.pair)
@@ -264,6 +269,12 @@ func (b *batch) commit(ctx context.Context, chunk []*row) error {
 	}
 	if len(candidates) > 0 {
 		err := b.store.Commit(ctx, candidates, func(accepted []*store.Candidate) error { return b.out.Keep(pairs(accepted)) })
+		if errors.Is(err, store.ErrMaybe) {
+			b.inDoubt = true
+			if where := b.out.Doubt(); where != "" {
+				err = fmt.Errorf("%w; the keys are kept in %q", err, where)
+			}
+		}
 		if err != nil {
 			return err
 		}

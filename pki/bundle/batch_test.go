@@ -232,3 +232,43 @@ func TestBatchDirGivenUpAndForced(t *testing.T) {
 		t.Errorf("a name that is taken: %v", err)
 	}
 }
+
+// Keys of certificates that may have been issued stay when the batch ends.
+func TestBatchInDoubt(t *testing.T) {
+	dir := t.TempDir()
+	a, err := CreateBatchTar(filepath.Join(dir, "a.tar"), false, batchTime())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := batchPairs("alice")
+	if err := a.Keep(pairs); err != nil {
+		t.Fatal(err)
+	}
+	where := a.Doubt()
+	if err := a.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := entries(t, data); !slices.Equal(got, []string{"alice.key 600 0/0 key of alice"}) { // it ends without an end
+		t.Errorf("%q is in %s", got, where)
+	}
+
+	d, err := OpenBatchDir(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Stage(pairs[0]), d.Keep(pairs)); err != nil {
+		t.Fatal(err)
+	}
+	where = d.Doubt()
+	if err := d.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadDir(where)
+	if err != nil || len(kept) != 1 {
+		t.Errorf("%d keys are in %s, %v", len(kept), where, err)
+	}
+}

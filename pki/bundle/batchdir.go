@@ -77,6 +77,13 @@ func (d *BatchDir) Drop(p *Pair) {
 	}
 }
 
+// Doubt says that nobody knows whether certificates were issued for the keys
+// that were kept last: they stay, and it gives where.
+func (d *BatchDir) Doubt() string {
+	d.kept = true
+	return d.set.Dir()
+}
+
 // Put writes the certificates and gives all files their names. A pair whose
 // names somebody else has taken in the meantime has that as its error; any other
 // failure is of all of them, and then keys whose files have no name stay in the
