@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,8 @@ func dialogue(t *testing.T, dir string, args []string, questions ...question) {
 	person, program := openTerminal(t, 80)
 	cmd := exec.CommandContext(t.Context(), "mutual", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "MUTUAL_PKI="+filepath.Join(dir, "pki"), envPassphrase+"=", "NO_COLOR=1")
+	without := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, envPassphrase+"=") }) // an empty one is refused
+	cmd.Env = append(without, "MUTUAL_PKI="+filepath.Join(dir, "pki"), "NO_COLOR=1")
 	cmd.Stdin, cmd.Stderr = program, program
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
