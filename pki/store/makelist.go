@@ -33,7 +33,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	if req.acceptClock && last.ThisUpdate.After(p.now()) {
 		last.ThisUpdate = time.Time{}
 	}
-	made, err := p.draftList(ctx, l, ca, func(size int) (*authority.DraftCRL, error) {
+	made, err := p.draftList(ctx, l, ca, req.anew, func(size int) (*authority.DraftCRL, error) {
 		return ca.DraftCRL(last, lifetime, p.now(), size)
 	})
 	if err != nil {
@@ -59,8 +59,9 @@ type madeList struct {
 }
 
 // draftList makes the list, in one snapshot of the database: of the last one
-// where that can be, and else of everything that is revoked.
-func (p *PKI) draftList(ctx context.Context, l *Published, ca *authority.CA, begin func(size int) (*authority.DraftCRL, error)) (*madeList, error) {
+// where that can be and it is not wanted anew, and else of everything that is
+// revoked.
+func (p *PKI) draftList(ctx context.Context, l *Published, ca *authority.CA, anew bool, begin func(size int) (*authority.DraftCRL, error)) (*madeList, error) {
 	// What is large here is octets without a pointer in them: collecting garbage
 	// more often costs next to nothing, and less of it lies beside them.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
@@ -73,12 +74,17 @@ func (p *PKI) draftList(ctx context.Context, l *Published, ca *authority.CA, beg
 	if err := tx.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'epoch'`).Scan(&s.epoch); err != nil {
 		return nil, wrap("reading the epoch", err)
 	}
-	made, err := s.splice(begin)
+	var made *authority.CRL
+	err = crl.ErrCannotSplice
+	if !anew {
+		made, err = s.splice(begin)
+	}
 	if errors.Is(err, crl.ErrCannotSplice) {
 		l.der = nil // not beside the one that is made anew
 		made, err = s.rebuild(begin)
 	}
 	if err != nil {
+		l.der = l.bytes() // it is still the newest
 		return nil, err
 	}
 	return &madeList{CRL: made, epoch: s.epoch}, nil

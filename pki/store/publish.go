@@ -68,6 +68,7 @@ type publishRequest struct {
 	rootKey     string   // file of a root's key that lies elsewhere
 	acceptClock bool
 	private     bool // not into the directory that servers read
+	anew        bool // of the database alone: the last list is not what it should be
 }
 
 // forces reports whether a CA's list is made whatever the age of the last one.

@@ -242,6 +242,6 @@ func (a *audit) mendFiles(ctx context.Context) error {
 	if !a.files {
 		return nil
 	}
-	_, err := p.publishAlone(ctx, publishRequest{force: a.sign})
+	_, err := p.publishAlone(ctx, publishRequest{force: a.sign, anew: a.sign})
 	return err
 }
