@@ -162,7 +162,13 @@ func (r *run) dispatch(ctx context.Context, l *line) error {
 	case l.command.Name == completeName:
 		return r.completeLine(ctx, l.args)
 	}
-	return r.app().RunContext(ctx, l.normal(r.root.Name))
+	return r.runLine(ctx, l)
+}
+
+// runLine runs the leaf command of a line.
+func (r *run) runLine(ctx context.Context, l *line) error {
+	r.command = l.command
+	return r.app(l).RunContext(ctx, l.normal(r.root.Name))
 }
 
 func checkColor(mode string) error {
@@ -174,13 +180,14 @@ func checkColor(mode string) error {
 }
 
 // app is the root as urfave/cli runs it. It gets lines that parseLine has
-// already checked, so it has no help, no version and no voice of its own.
-func (r *run) app() *cli.App {
+// already checked, so it has no help, no version and no voice of its own, and
+// only the commands and flags that the line needs: urfave/cli asks each flag
+// about every other, which took longer than signing a certificate.
+func (r *run) app(l *line) *cli.App {
 	return &cli.App{
 		Name:                      r.root.Name,
 		Usage:                     r.root.Usage,
-		Commands:                  r.root.Subcommands,
-		Flags:                     r.root.Flags,
+		Commands:                  []*cli.Command{l.needed(r.root.Command(l.path[0]), l.path[1:])},
 		Reader:                    r.env.Stdin,
 		Writer:                    r.out,
 		ErrWriter:                 io.Discard,

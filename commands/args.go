@@ -207,6 +207,23 @@ func (l *line) normal(root string) []string {
 	return append(append(words, "--"), l.args...)
 }
 
+// needed gives a command with the only one below it that the path names, and
+// with the flags that the line has or that have a value without it.
+func (l *line) needed(c *cli.Command, path []string) *cli.Command {
+	out := *c
+	out.Subcommands, out.Flags = nil, nil
+	if len(path) > 0 {
+		out.Subcommands = []*cli.Command{l.needed(c.Command(path[0]), path[1:])}
+		return &out // flags stand after the whole path: see normal
+	}
+	for _, f := range c.Flags {
+		if l.given(f.Names()[0]) || hasDefault(f) {
+			out.Flags = append(out.Flags, f)
+		}
+	}
+	return &out
+}
+
 // helpHint names the help of the command that was reached.
 func (l *line) helpHint(what string) string {
 	return fmt.Sprintf("%q %s", l.name()+" --help", what)

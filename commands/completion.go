@@ -179,7 +179,7 @@ func (r *run) found(ctx context.Context, l *line, flag, prefix, last string) []h
 	r.wish = &wish{flag: flag, last: strings.TrimPrefix(last, prefix)}
 	if isGroup(l.command) { // a common flag before the command
 		leafSpec{}.complete(nil, r)
-	} else if err := r.app().RunContext(ctx, l.normal(r.root.Name)); err != nil {
+	} else if err := r.runLine(ctx, l); err != nil {
 		return nil
 	}
 	var items []helpItem

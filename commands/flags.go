@@ -100,6 +100,12 @@ func takesValue(f cli.Flag) bool {
 	return ok && d.TakesValue()
 }
 
+// hasDefault reports whether a flag that is not given has a value all the same.
+func hasDefault(f cli.Flag) bool {
+	d, ok := f.(cli.DocGenerationFlag)
+	return ok && d.GetValue() != "" && d.GetValue() != "0"
+}
+
 // repeatable reports whether a flag may be given more than once.
 func repeatable(f cli.Flag) bool {
 	d, ok := f.(cli.DocGenerationSliceFlag)

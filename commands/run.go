@@ -18,6 +18,8 @@ type run struct {
 	talk *ui.Printer // everything said about it
 	root *cli.Command
 
+	command *cli.Command // the one that runs, with all its flags
+
 	json       bool
 	quiet      bool
 	pkiFlag    string
@@ -64,6 +66,9 @@ func runOf(c *cli.Context) *run { return c.App.Metadata[runKey].(*run) }
 func (r *run) configure(c *cli.Context) error {
 	r.json, r.quiet, r.pkiFlag = c.Bool(flagJSON), c.Bool(flagQuiet), c.String(flagPKI)
 	for _, p := range r.secrets() {
+		if lookup(r.command.Flags, p.fileFlag) == nil {
+			continue
+		}
 		if err := p.configure(c); err != nil {
 			return err
 		}

@@ -93,13 +93,9 @@ func (p *PKI) all(ctx context.Context, q querier, where string, args ...any) ([]
 	return out, err
 }
 
-// all is PKI.all in the transaction, with a statement that is prepared once.
+// all is PKI.all in the transaction.
 func (t *Tx) all(where string, args ...any) (out []Certificate, err error) {
-	stmt, err := t.prepare(certificateQuery + where)
-	if err != nil {
-		return nil, wrap("reading the inventory", err)
-	}
-	rows, err := stmt.QueryContext(t.ctx, args...)
+	rows, err := t.tx.Query(certificateQuery+where, args...)
 	if err != nil {
 		return nil, wrap("reading the inventory", err)
 	}

@@ -78,7 +78,7 @@ func open(dir string, opts Options) (*PKI, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the PKI: %w", err)
 	}
-	db, err := sql.Open("sqlite", dsn(filepath.Join(abs, dbFile)))
+	db, err := openDB(dsn(filepath.Join(abs, dbFile)))
 	if err != nil {
 		return nil, wrap("opening the database", err)
 	}

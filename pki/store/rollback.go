@@ -54,14 +54,15 @@ func (p *PKI) refuseNewer(ctx context.Context, dir string, lists []Published) er
 // says nothing of ours; in the PKI's own directory it is of a CA that the
 // database has forgotten.
 func (p *PKI) refuseFound(ctx context.Context, found []foundList, lists []Published) error {
+	found = slices.DeleteFunc(found, func(f foundList) bool { return f.isAmong(lists) })
+	if len(found) == 0 {
+		return nil
+	}
 	newest, err := p.newestNumbers(ctx)
 	if err != nil {
 		return err
 	}
 	for _, f := range found {
-		if f.isAmong(lists) {
-			continue
-		}
 		known := newest[roleOfList(f.path)]
 		if filepath.Dir(f.path) == p.Path(crlDir) && (known == nil || f.number.Cmp(known) > 0) {
 			return rolledBack(f, known)

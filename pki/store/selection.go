@@ -111,11 +111,7 @@ func (t *Tx) identities(begin, from, to string) ([]Identity, error) {
 	if to != "" {
 		query, args = query+" AND name < $2", append(args, to)
 	}
-	stmt, err := t.prepare(fmt.Sprintf("%s ORDER BY name LIMIT %d", query, nextPage))
-	if err != nil {
-		return nil, wrap("reading the names", err)
-	}
-	rows, err := stmt.QueryContext(t.ctx, args...)
+	rows, err := t.tx.Query(fmt.Sprintf("%s ORDER BY name LIMIT %d", query, nextPage), args...)
 	if err != nil {
 		return nil, wrap("reading the names", err)
 	}

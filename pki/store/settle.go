@@ -20,6 +20,10 @@ func (p *PKI) Settle(ctx context.Context) error {
 	if known, err := p.knowsPlaces(ctx); err != nil || !known {
 		return err
 	}
+	var any bool
+	if err := p.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM replacement)`).Scan(&any); err != nil || !any {
+		return wrap("looking for renewals", err)
+	}
 	arrived, err := p.arrived(ctx)
 	if err != nil {
 		return err

@@ -72,11 +72,12 @@ func (f *fixture) watch() *statements {
 
 // costly gives the steps of the plans of what was asked that read a whole table
 // or sort, with the statement. There are few CAs, and few certificates of theirs;
-// of the journal only the end is read. A list that is made counts the revocations.
+// of the journal only the end is read, and of the renewals whether there is one. A
+// list that is made counts the revocations.
 func (f *fixture) costly(s *statements) []string {
 	f.t.Helper()
 	large := regexp.MustCompile(`^SCAN|TEMP B-TREE`)
-	small := regexp.MustCompile(`^SCAN (ca|o|above|below|counters|setting|expiry|CONSTANT ROW)\b|USING INDEX certificate_subject_ca$|^SCAN journal$|^SCAN revocation USING COVERING INDEX`)
+	small := regexp.MustCompile(`^SCAN (ca|o|above|below|counters|setting|expiry|CONSTANT ROW)\b|USING INDEX certificate_subject_ca$|^SCAN journal$|^SCAN revocation USING COVERING INDEX|^SCAN replacement USING COVERING INDEX replacement_due$`)
 	sortsFew := regexp.MustCompile(`FROM (ca|replacement)\b|c\.serial = |c\.kind = 'cross'|c\.subject_ca = `)
 	var out []string
 	for _, query := range slices.Sorted(maps.Keys(s.all)) {

@@ -29,7 +29,7 @@ type Tx struct {
 	newest      Head                    // of the journal, where this has written to it
 	revocations int64                   // how many more there are than before
 	expiry      map[expiryHour]standing // how many more stand so; see count
-	prepared    map[string]*sql.Stmt    // by their text; the end of the transaction closes them
+	reserved    reservation             // the last one
 }
 
 // update queues, and runs do in a transaction that is committed when it
@@ -61,7 +61,7 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 	if err != nil {
 		return wrap("beginning a transaction", err)
 	}
-	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer, prepared: map[string]*sql.Stmt{}}
+	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer}
 	if err = do(t); err == nil {
 		err = t.keepNumbers()
 	}
@@ -76,36 +76,15 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 	return nil
 }
 
-// exec runs a statement, which is prepared once: an act may run it for a million
-// certificates. The statements of a transaction have no context: it is rolled
-// back when its own is done, and to watch one at each takes a goroutine.
+// exec runs a statement. Those of a transaction have no context: it is rolled
+// back when its own is done.
 func (t *Tx) exec(doing, query string, args ...any) error {
-	stmt, err := t.prepare(query)
-	if err == nil {
-		_, err = stmt.Exec(args...)
-	}
+	_, err := t.tx.Exec(query, args...)
 	return wrap(doing, err)
 }
 
 // queryRow is QueryRow as exec is Exec.
-func (t *Tx) queryRow(query string, args ...any) *sql.Row {
-	stmt, err := t.prepare(query)
-	if err != nil {
-		return t.tx.QueryRow(query, args...) // it says the same
-	}
-	return stmt.QueryRow(args...)
-}
-
-func (t *Tx) prepare(query string) (*sql.Stmt, error) {
-	if stmt := t.prepared[query]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := t.tx.PrepareContext(t.ctx, query)
-	if err == nil {
-		t.prepared[query] = stmt
-	}
-	return stmt, err
-}
+func (t *Tx) queryRow(query string, args ...any) *sql.Row { return t.tx.QueryRow(query, args...) }
 
 func (t *Tx) counter(name string) (int64, error) {
 	var v int64
@@ -177,11 +156,23 @@ func (t *Tx) Reserve(r authority.Record) error {
 	if err := t.forgetProbes(r.Kind); err != nil {
 		return err
 	}
-	return t.exec("reserving the serial number "+r.Serial.String(), `INSERT INTO certificate
-		(issuer, serial, identity, kind, label, not_before, not_after, issued, backdated)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		issuer, r.Serial.Octets(), identity, string(r.Kind), r.Label,
-		r.NotBefore.Unix(), r.NotAfter.Unix(), r.Issued.Unix(), r.Backdated)
+	var used bool
+	if err := t.queryRow(`SELECT EXISTS (SELECT 1 FROM certificate WHERE issuer = $1 AND serial = $2)`, issuer, r.Serial.Octets()).Scan(&used); err != nil {
+		return wrap("looking for the serial number", err)
+	}
+	if used {
+		return fmt.Errorf("the issuer has used the serial number %s", r.Serial)
+	}
+	t.reserved = reservation{serial: r.Serial, issuer: issuer, identity: identity}
+	return nil
+}
+
+// reservation is what Reserve has found out for Complete. Nobody else writes
+// while the transaction lasts: the row is written once, with the certificate.
+type reservation struct {
+	serial   pki.Serial
+	issuer   int64
+	identity sql.NullInt64
 }
 
 // checkNotRevoked refuses an issuer that was revoked while its certificate was
@@ -277,6 +268,10 @@ func (t *Tx) caByKey(keyID []byte) (int64, error) {
 
 // Complete implements authority.Ledger.
 func (t *Tx) Complete(r authority.Record, der []byte) error {
+	to := t.reserved
+	if to.serial != r.Serial {
+		return fmt.Errorf("the serial number %s was not reserved", r.Serial)
+	}
 	fingerprint := pki.FingerprintOf(der)
 	act := "issue"
 	if r.Kind.IsCA() {
@@ -289,15 +284,14 @@ func (t *Tx) Complete(r authority.Record, der []byte) error {
 	if err != nil {
 		return err
 	}
-	issuer, err := t.caByKey(r.IssuerKeyID)
-	if err != nil {
-		return err
-	}
-	t.count(Certificate{Record: r, issuer: issuer}, +1)
+	t.count(Certificate{Record: r, issuer: to.issuer}, +1)
 	byOldHash := sha1.Sum(der)
-	return t.exec("storing the certificate", `UPDATE certificate SET der = $1, sha256 = $2, sha1 = $3, journal = $4, digest = $5
-		WHERE issuer = $6 AND serial = $7`,
-		der, fingerprint[:], byOldHash[:], number, recordDigest(r, fingerprint), issuer, r.Serial.Octets())
+	return t.exec("storing the certificate", `INSERT INTO certificate
+		(issuer, serial, identity, kind, label, not_before, not_after, issued, backdated, der, sha256, sha1, journal, digest)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		to.issuer, r.Serial.Octets(), to.identity, string(r.Kind), r.Label,
+		r.NotBefore.Unix(), r.NotAfter.Unix(), r.Issued.Unix(), r.Backdated,
+		der, fingerprint[:], byOldHash[:], number, recordDigest(r, fingerprint))
 }
 
 // recordDigest is the SHA-256 of what a certificate's row says. It is checked
