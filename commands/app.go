@@ -62,9 +62,11 @@ const (
 // Main runs the command line args, without the program's name, and returns
 // the exit code.
 func Main(args []string, env Env) int {
+	commands := make(chan []*cli.Command, 1)
+	go func() { commands <- tree() }() // while the kernel is told of the signals
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	return within(ctx, grace, func() int { return mainWith(ctx, args, env, tree()) })
+	return within(ctx, grace, func() int { return mainWith(ctx, args, env, <-commands) })
 }
 
 // grace is how long an interrupted command may take to end by itself. One that

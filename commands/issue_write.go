@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,8 +67,9 @@ func (o place) check() error {
 }
 
 // issueAndWrite is the order in which nothing can be lost: the key is durable
-// under a temporary name, the certificate is committed to the inventory, and
-// then both get their names.
+// under a temporary name before the certificate is committed to the inventory,
+// and then both get their names. The disk flushes the key while the certificate
+// is made.
 func (r *run) issueAndWrite(ctx context.Context, p *store.PKI, req store.IssueRequest, signer crypto.Signer, o place) error {
 	var keyPEM []byte
 	if signer != nil {
@@ -83,11 +85,19 @@ func (r *run) issueAndWrite(ctx context.Context, p *store.PKI, req store.IssueRe
 	if err := o.exporter.prepareBeside(ctx, r, p); err != nil {
 		return err
 	}
-	pending, err := bundle.Stage(o.target, keyPEM)
-	if err != nil {
+	var pending *bundle.Pending
+	flushing := make(chan error, 1)
+	go func() {
+		var err error
+		pending, err = bundle.Stage(o.target, keyPEM)
+		flushing <- err
+	}()
+	staged := sync.OnceValue(func() error { return <-flushing })
+	req.Ready = staged
+	issued, err := p.Issue(ctx, req)
+	if err := staged(); err != nil {
 		return err
 	}
-	issued, err := p.Issue(ctx, req)
 	if err != nil {
 		_ = pending.Discard() // the first error is the one to report
 		return usageIfRequest(err)

@@ -47,15 +47,17 @@ func PlanCRL(last LastCRL, lifetime pki.Lifetime, now time.Time) (number *big.In
 }
 
 // ListDate gives the revocation date that an entry has in a CRL with the given
-// thisUpdate.
+// thisUpdate: that of the first list with it, and never one to come, as after a
+// clock that was ahead.
 func (r Revocation) ListDate(thisUpdate time.Time) time.Time {
-	switch {
-	case !r.ListedFrom.IsZero():
-		return r.ListedFrom
-	case r.Done.After(thisUpdate):
+	date := r.Done
+	if !r.ListedFrom.IsZero() {
+		date = r.ListedFrom
+	}
+	if date.After(thisUpdate) {
 		return thisUpdate
 	}
-	return r.Done
+	return date
 }
 
 // Carried is the time of the newest list whose entries are known: what ends

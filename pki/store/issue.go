@@ -23,6 +23,9 @@ type IssueRequest struct {
 	SAN       pki.SAN         // beside the names that Name stands for
 	Window    profile.Window  // a zero TTL without NotAfter is the PKI's default
 	Place     Place           // where its files will lie; the zero value: nobody knows
+	// Ready, where there is one, is waited for before the certificate is committed:
+	// its error undoes everything.
+	Ready func() error
 }
 
 // Issued is a certificate that was issued, with its chain below the root.
@@ -102,7 +105,10 @@ func (p *PKI) issue(ctx context.Context, req IssueRequest, also func(*Tx, *Issue
 		if issued.Certificate, err = prepared.Issue(t); err != nil {
 			return err
 		}
-		return also(t, issued)
+		if err := also(t, issued); err != nil || req.Ready == nil {
+			return err
+		}
+		return req.Ready()
 	})
 	if err != nil {
 		return nil, err

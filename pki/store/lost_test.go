@@ -72,7 +72,7 @@ func TestDateOfAHoldThatBecomesARevocation(t *testing.T) {
 		authority.LastCRL{}, lifetime("30d"), f.now)
 	f.must(err)
 	record(pki.KeyCompromise, 2)
-	f.must(f.update(t.Context(), nil, func(tx *Tx) error { return tx.fixDates(c.issuer, made.DER) }))
+	f.must(f.update(t.Context(), nil, func(tx *Tx) error { return tx.fixDates(c.issuer, &madeList{CRL: made}) }))
 	got, err := f.Lookup(t.Context(), c.Fingerprint)
 	f.must(err)
 	if !got.Revocation.ListedFrom.Equal(made.ThisUpdate) || got.Revocation.Reason != pki.KeyCompromise {

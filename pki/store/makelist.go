@@ -30,17 +30,18 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	if err != nil {
 		return err
 	}
-	if req.acceptClock && last.ThisUpdate.After(p.now()) {
+	back := req.acceptClock && last.ThisUpdate.After(p.now())
+	if back {
 		last.ThisUpdate = time.Time{}
 	}
-	made, err := p.draftList(ctx, l, ca, req.anew, func(size int) (*authority.DraftCRL, error) {
+	made, err := p.draftList(ctx, l, ca, req.anew || back, func(size int) (*authority.DraftCRL, error) {
 		return ca.DraftCRL(last, lifetime, p.now(), size)
 	})
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(made.DER)
-	made.sha256 = sum[:]
+	made.sha256, made.back = sum[:], back
 	if err := p.recordList(ctx, l, ca, made, req); err != nil {
 		return err
 	}
@@ -56,6 +57,7 @@ type madeList struct {
 	*authority.CRL
 	epoch  int64
 	sha256 []byte
+	back   bool // thisUpdate is before that of the last list
 }
 
 // draftList makes the list, in one snapshot of the database: of the last one
@@ -247,11 +249,12 @@ func (p *PKI) recordList(ctx context.Context, l *Published, by *authority.CA, ma
 		if err := t.exec("recording what the CRL no longer lists", `DELETE FROM released WHERE issuer = $1 AND epoch <= $2`, l.ca, made.epoch); err != nil {
 			return err
 		}
-		return t.fixDates(l.ca, made.DER)
+		return t.fixDates(l.ca, made)
 	})
 }
 
-// unlisted is a revocation that no list has carried.
+// unlisted is a revocation whose date in the lists is not fixed: no list has
+// carried it, or one whose time was wrong.
 type unlisted struct {
 	id          int64
 	serial      pki.Serial
@@ -264,17 +267,22 @@ type unlisted struct {
 // fixDates gives the revocations that a list carries for the first time the
 // date that they have in it, for good. Since it was made a hold may have become
 // a revocation, which keeps the date, or have ended. It goes page by page:
-// there may be hundreds of thousands.
-func (t *Tx) fixDates(issuer int64, der []byte) error {
+// there may be hundreds of thousands. A list that goes back in time takes the
+// dates after it back, too.
+func (t *Tx) fixDates(issuer int64, made *madeList) error {
 	const page = 1000
 	var list *crl.List
+	which := "r.listed_from IS NULL"
+	if made.back {
+		which = fmt.Sprintf("(r.listed_from IS NULL OR r.listed_from > %d)", made.ThisUpdate.Unix())
+	}
 	for after := int64(0); ; {
-		found, err := t.unlistedAfter(issuer, after, page)
+		found, err := t.unlistedAfter(issuer, after, page, which)
 		if err != nil || len(found) == 0 {
 			return err
 		}
 		if list == nil {
-			if list, err = crl.Parse(der); err != nil {
+			if list, err = crl.Parse(made.DER); err != nil {
 				return err
 			}
 		}
@@ -293,12 +301,12 @@ func (t *Tx) fixDates(issuer int64, der []byte) error {
 	}
 }
 
-// unlistedAfter gives the next revocations of a CA that no list has carried, by
-// the number of the certificate.
-func (t *Tx) unlistedAfter(issuer, after int64, most int) ([]unlisted, error) {
-	rows, err := t.tx.QueryContext(t.ctx, `SELECT r.certificate, c.serial, c.sha256, r.reason, r.done, r.epoch, r.digest
+// unlistedAfter gives the next of the revocations of a CA whose dates are not
+// fixed, by the number of the certificate.
+func (t *Tx) unlistedAfter(issuer, after int64, most int, which string) ([]unlisted, error) {
+	rows, err := t.tx.QueryContext(t.ctx, `SELECT r.certificate, c.serial, c.sha256, r.reason, r.done, r.listed_from, r.epoch, r.digest
 		FROM revocation r JOIN certificate c ON c.id = r.certificate
-		WHERE r.listed_from IS NULL AND r.certificate > $1 AND +c.issuer = $2 AND c.sha256 IS NOT NULL
+		WHERE `+which+` AND r.certificate > $1 AND +c.issuer = $2 AND c.sha256 IS NOT NULL
 		ORDER BY r.certificate LIMIT $3`, after, issuer, most)
 	if err != nil {
 		return nil, wrap("reading the revocations", err)
@@ -309,8 +317,12 @@ func (t *Tx) unlistedAfter(issuer, after int64, most int) ([]unlisted, error) {
 		var u unlisted
 		var serial []byte
 		var reason, done int64
-		if err := rows.Scan(&u.id, &serial, &u.fingerprint, &reason, &done, &u.epoch, &u.digest); err != nil {
+		var listed sql.NullInt64
+		if err := rows.Scan(&u.id, &serial, &u.fingerprint, &reason, &done, &listed, &u.epoch, &u.digest); err != nil {
 			return nil, wrap("reading the revocations", err)
+		}
+		if listed.Valid {
+			u.ListedFrom = fromUnix(listed.Int64)
 		}
 		u.Reason, u.Done = pki.Reason(reason), fromUnix(done)
 		if u.serial, err = pki.SerialFromOctets(serial); err != nil || !bytes.Equal(revocationDigest(u.fingerprint, u.Revocation, u.epoch), u.digest) {

@@ -261,6 +261,36 @@ func TestClockFarAhead(t *testing.T) {
 	f.reopen()
 }
 
+// What was revoked by a clock that was far ahead stays revoked when the clock is
+// put right, with a date that is not to come and that stays.
+func TestRevokedByAClockAhead(t *testing.T) {
+	f := newFixture(t)
+	ctx := t.Context()
+	c := f.issue("alice", "")
+	f.now = start().AddDate(0, 1, 0)
+	f.revoke("alice")
+	ahead := f.entry(c.Serial).RevocationDate
+	f.now = start().Add(time.Hour)
+	f.reopen()
+	lists, err := f.Refresh(ctx, RefreshRequest{AcceptClock: true})
+	f.must(err)
+	date := f.entry(c.Serial).RevocationDate
+	if !date.Before(ahead) || date.After(lists[0].ThisUpdate) {
+		t.Errorf("the date is %s, and was %s; thisUpdate is %s", date, ahead, lists[0].ThisUpdate)
+	}
+	for range 2 {
+		f.now = f.now.Add(time.Hour)
+		if !f.bothWays() {
+			t.Error("the list cannot be made of the last one")
+		}
+		_, err = f.Refresh(ctx, RefreshRequest{})
+		f.must(err)
+		if got := f.entry(c.Serial).RevocationDate; !got.Equal(date) {
+			t.Errorf("the date has become %s, and was %s", got, date)
+		}
+	}
+}
+
 // The date in the list is never after its thisUpdate and never changes; the
 // date of the act is kept beside it.
 func TestListedDate(t *testing.T) {

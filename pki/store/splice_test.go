@@ -141,12 +141,15 @@ func (w *walker) moveKey() {
 	w.reopen()
 }
 
-// turnBack makes a list with a clock that was two hours ahead, and then with the
-// right one.
+// turnBack revokes and makes a list with a clock that is two hours ahead, and
+// then makes one with the right one.
 func (w *walker) turnBack() {
 	w.t.Helper()
 	w.now = w.now.Add(2 * time.Hour)
-	_, err := w.Refresh(w.t.Context(), RefreshRequest{})
+	one := Selection{Certificates: []pki.Fingerprint{w.issued[w.random.IntN(len(w.issued))].Fingerprint}}
+	_, err := w.Revoke(w.t.Context(), one, pki.CertificateHold, false)
+	w.tolerate(err)
+	_, err = w.Refresh(w.t.Context(), RefreshRequest{})
 	w.must(err)
 	w.now = w.now.Add(-90 * time.Minute)
 	_, err = w.Refresh(w.t.Context(), RefreshRequest{AcceptClock: true})
