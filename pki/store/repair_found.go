@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"mutual/pki"
 	"mutual/pki/authority"
@@ -85,36 +86,53 @@ func (a *audit) prepare(ctx context.Context) error {
 	return err
 }
 
-// search goes through a directory and those in it, a few names at a time, and
-// follows no link.
-func (a *audit) search(ctx context.Context, dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+// search goes through a directory and those below it, and follows no link. One
+// below that cannot be opened is told of, and the others are searched.
+func (a *audit) search(ctx context.Context, top string) error {
+	for dirs := []string{top}; len(dirs) > 0; {
+		dir := dirs[len(dirs)-1]
+		dirs = dirs[:len(dirs)-1]
+		d, err := os.Open(dir)
+		if err != nil && dir == top {
+			return err
+		}
+		if err != nil {
+			err = a.say(AreaFound, RemedyRestore, dir, "it cannot be read: %v", err)
+		} else {
+			dirs, err = a.searchOne(ctx, d, dirs)
+			_ = d.Close() // only read
+		}
+		if err != nil {
+			return err
+		}
 	}
-	defer func() { _ = d.Close() }() // only read
+	return nil
+}
+
+// searchOne looks at the files of a directory, a few names at a time, and adds
+// the directories in it to dirs.
+func (a *audit) searchOne(ctx context.Context, d *os.File, dirs []string) ([]string, error) {
 	for {
 		entries, err := d.ReadDir(1000)
 		for _, e := range entries {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
-			path := filepath.Join(dir, e.Name())
+			path := filepath.Join(d.Name(), e.Name())
 			switch {
 			case e.IsDir():
-				err = a.search(ctx, path)
+				dirs = append(dirs, path)
 			case e.Type().IsRegular() && slices.Contains([]string{".crt", ".pem", ".der"}, filepath.Ext(path)):
-				err = a.file(ctx, path)
-			}
-			if err != nil && !errors.Is(err, io.EOF) {
-				return err
+				if err := a.file(ctx, path); err != nil {
+					return nil, err
+				}
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return dirs, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -218,7 +236,14 @@ func (a *audit) read(ctx context.Context, ca caRow, cert *x509.Certificate) (aut
 			return c, &authority.Revocation{Reason: e.Reason, Done: e.RevocationDate, ListedFrom: e.RevocationDate}, nil
 		}
 	}
-	return c, nil, nil
+	who, err := identityNamed(ctx, a.q, c.Name)
+	if who.Blocked { // it would have been revoked with the others
+		return c, &authority.Revocation{Reason: who.BlockReason, Done: a.pki.now().Truncate(time.Second)}, nil
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return c, nil, err
 }
 
 // take writes the row of a certificate that was found, and its revocation.

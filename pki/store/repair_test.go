@@ -345,3 +345,44 @@ func TestRepairFromHostileFiles(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A certificate that was lost before its name was revoked is revoked, too.
+func TestRepairFromBlocked(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir()
+	bob := f.issue("bob", "")
+	der, err := f.DER(t.Context(), bob.Fingerprint)
+	f.must(err)
+	write(t, filepath.Join(dir, "bob.der"), der)
+	f.issue("bob", "")
+	_, err = f.db.ExecContext(t.Context(), `DELETE FROM certificate WHERE id = $1`, bob.id)
+	f.must(err)
+	f.revoke("bob")
+	if got, _ := f.repair(false, dir); !strings.Contains(got, "is not in the inventory: revoked, unspecified") {
+		t.Errorf("found is %s", got)
+	}
+	f.now = f.now.Add(time.Hour)
+	lists, err := f.Refresh(t.Context(), RefreshRequest{})
+	f.must(err)
+	if lists[0].Entries != 2 {
+		t.Errorf("the next list has %d entries", lists[0].Entries)
+	}
+	if got, _ := f.repair(true, dir); got != "" {
+		t.Errorf("after the repair: %s", got)
+	}
+}
+
+// A directory that cannot be opened is told of, and the others are searched.
+func TestRepairFromDeep(t *testing.T) {
+	f, dir := forgetful(t)
+	root, err := os.OpenRoot(dir)
+	f.must(err)
+	defer func() { _ = root.Close() }() // only to tidy up
+	if err := root.MkdirAll(strings.Repeat(strings.Repeat("d", 100)+"/", 50), 0o700); err != nil {
+		t.Skip(err) // a system without such paths
+	}
+	got, done := f.repair(false, dir)
+	if done.Mended != 4 || !strings.Contains(got, "it cannot be read: ") {
+		t.Errorf("%d are mended: %s", done.Mended, got)
+	}
+}
