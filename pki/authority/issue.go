@@ -164,14 +164,15 @@ func (p *Prepared) check(der []byte) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading back what was signed: %w", err)
 	}
-	issuer := p.ca.cert.RawSubject
+	issuer, issuerKeyID := p.ca.cert.RawSubject, p.ca.cert.SubjectKeyId
 	if p.template.Kind() == pki.KindRoot {
-		issuer = cert.RawSubject
+		issuer, issuerKeyID = cert.RawSubject, cert.AuthorityKeyId
 	}
 	switch {
 	case pki.NewSerial(cert.SerialNumber) != p.record.Serial,
 		!cert.NotBefore.Equal(p.record.NotBefore), !cert.NotAfter.Equal(p.record.NotAfter),
-		!bytes.Equal(cert.RawIssuer, issuer), cert.IsCA != p.record.Kind.IsCA(),
+		!bytes.Equal(cert.RawIssuer, issuer), !bytes.Equal(cert.AuthorityKeyId, issuerKeyID),
+		cert.Subject.String() != p.template.Certificate().Subject.String(), cert.IsCA != p.record.Kind.IsCA(),
 		!keys.Equal(cert.PublicKey, p.template.Certificate().PublicKey),
 		!sameContent(cert, p.template.Certificate()):
 		return nil, errors.New("what was signed is not what was asked for")
