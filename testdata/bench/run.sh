@@ -283,7 +283,33 @@ row_read() {
 		return
 	fi
 	go -C "$root" test -run '^$' -bench BenchmarkMillion -benchtime 3x -benchmem ./pki/crl >"$tmp/go" || die "$(cat "$tmp/go")"
-	grep '^Benchmark' "$tmp/go" || die "no benchmark ran: $(cat "$tmp/go")"
+	beside_x509 create "making it, in memory, beside CreateRevocationList" 0
+	beside_x509 splice "making it of the last one, in memory" 0
+	beside_x509 parse "loading it, beside x509.ParseRevocationList" 5
+	beside_x509 parse-and-verify "loading it and checking its signature" 5
+	report "a lookup in it: allocations" "$(benchmark lookup allocs/op)" - - "$(benchmark lookup allocs/op) == 0" "none"
+}
+
+# benchmark NAME UNIT is a figure that BenchmarkMillion printed.
+benchmark() {
+	local figure
+	figure=$(awk -v name="BenchmarkMillion/$1" -v unit="$2" '
+		{ sub(/-[0-9]+$/, "", $1) }
+		$1 == name { for (i = 2; i < NF; i++) if ($(i + 1) == unit) print $i }' "$tmp/go")
+	[[ $figure =~ ^[0-9.]+$ ]] || die "$1 has no $2: $(cat "$tmp/go")"
+	echo "$figure"
+}
+
+# beside_x509 NAME WHAT BAR reports a benchmark that measures ours and theirs.
+beside_x509() {
+	local ours ratio
+	ours=$(calc "$(benchmark "$1" ns/op) / 1e9")
+	ratio=$(benchmark "$1" ×faster-than-x509)
+	if [[ $3 == 0 ]]; then
+		report "$2" "$(seconds "$ours")" "$(seconds "$(calc "$ours * $ratio")")" "$(times "$ratio")" "" "-"
+	else
+		report "$2" "$(seconds "$ours")" "$(seconds "$(calc "$ours * $ratio")")" "$(times "$ratio")" "$ratio >= $3" "at least $3 times faster"
+	fi
 }
 
 row_list() {
