@@ -31,7 +31,8 @@ type LastCRL struct {
 // CRL is a list that was signed.
 type CRL struct {
 	DER        []byte
-	Signature  []byte // the octets of the signature in it
+	List       *crl.List // as it was read back
+	Signature  []byte    // the octets of the signature in it
 	Number     *big.Int
 	ThisUpdate time.Time
 	NextUpdate time.Time
@@ -149,7 +150,7 @@ func (d *DraftCRL) Issue(earlier *EarlierCRL) (*CRL, error) {
 	if err := d.check(built.List); err != nil {
 		return nil, err
 	}
-	out.DER, out.Signature, out.Entries = built.Raw(), built.Signature(), built.Len()
+	out.DER, out.List, out.Signature, out.Entries = built.Raw(), built.List, built.Signature(), built.Len()
 	return out, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"mutual/pki"
@@ -64,9 +63,6 @@ type madeList struct {
 // where that can be and it is not wanted anew, and else of everything that is
 // revoked.
 func (p *PKI) draftList(ctx context.Context, l *Published, ca *authority.CA, anew bool, begin func(size int) (*authority.DraftCRL, error)) (*madeList, error) {
-	// What is large here is octets without a pointer in them: collecting garbage
-	// more often costs next to nothing, and less of it lies beside them.
-	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	tx, err := p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, wrap("reading the revocations", err)
@@ -271,7 +267,6 @@ type unlisted struct {
 // dates after it back, too.
 func (t *Tx) fixDates(issuer int64, made *madeList) error {
 	const page = 1000
-	var list *crl.List
 	which := "r.listed_from IS NULL"
 	if made.back {
 		which = fmt.Sprintf("(r.listed_from IS NULL OR r.listed_from > %d)", made.ThisUpdate.Unix())
@@ -281,14 +276,9 @@ func (t *Tx) fixDates(issuer int64, made *madeList) error {
 		if err != nil || len(found) == 0 {
 			return err
 		}
-		if list == nil {
-			if list, err = crl.Parse(made.DER); err != nil {
-				return err
-			}
-		}
 		for _, u := range found {
 			after = u.id
-			e, ok := list.Lookup(u.serial)
+			e, ok := made.List.Lookup(u.serial)
 			if !ok {
 				continue
 			}

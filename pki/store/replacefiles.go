@@ -42,13 +42,13 @@ type file struct {
 }
 
 // replaceFiles replaces the files that do not hold their content yet. All are
-// on the disk, two written at a time, before the first gets its name; then each
-// gets it in the order given.
+// on the disk, several written at a time, before the first gets its name; then
+// each gets it in the order given.
 func replaceFiles(files []file) error {
 	staged := make([]*durable.Staged, len(files))
 	errs := make([]error, len(files))
 	var group sync.WaitGroup
-	free := make(chan struct{}, 2)
+	free := make(chan struct{}, 4) // more than are large
 	for i := range files {
 		free <- struct{}{}
 		group.Go(func() {

@@ -89,6 +89,18 @@ measure() {
 	peak=$(number "$peak")
 }
 
+# measure_thrice is measure three times: the median of the seconds, and the
+# highest peak.
+measure_thrice() {
+	local all="" highest=0 i
+	for i in 1 2 3; do
+		measure "$@"
+		all+="$took"$'\n'
+		[[ $peak -lt $highest ]] || highest=$peak
+	done
+	took=$(sort -g <<<"${all%$'\n'}" | sed -n 2p) peak=$highest
+}
+
 as_root() {
 	if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
@@ -243,9 +255,9 @@ row_crl() {
 	local ours ours_peak
 	big_pki
 	openssl_ca
-	measure "$mutual" crl refresh --pki "$big"
+	measure_thrice "$mutual" crl refresh --pki "$big"
 	ours=$took ours_peak=$peak
-	measure openssl ca -config "$ca/cnf" -gencrl -out "$ca/crl.pem"
+	measure_thrice openssl ca -config "$ca/cnf" -gencrl -out "$ca/crl.pem"
 	report "CRL of $N, beside openssl ca -gencrl" "$(seconds "$ours")" "$(seconds "$took")" "$(times "$(calc "$took / $ours")")" "$took >= 10 * $ours" "at least 10 times faster"
 	report "CRL of $N: memory" "$(megabytes "$ours_peak")" "$(megabytes "$peak")" - "$ours_peak * 1024 <= 250e6" "at most 250 MB"
 }
