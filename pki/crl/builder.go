@@ -10,6 +10,7 @@ import (
 	"sort"
 
 	"mutual/pki"
+	"mutual/pki/internal/large"
 	"mutual/pki/keys"
 )
 
@@ -232,7 +233,7 @@ func newEnvelope(t *Template, algorithm []byte, size int) *envelope {
 	head = appendTime(head, t.NextUpdate)
 	e := &envelope{template: t, algorithm: algorithm, head: head, room: headers + len(head)}
 	const signature = 1 << 10 // RSA with 8192 bits fits
-	e.out = make([]byte, e.room, e.room+size+len(t.AuthorityKeyID)+signature+len(algorithm)+128)
+	e.out = large.Make(e.room + size + len(t.AuthorityKeyID) + signature + len(algorithm) + 128)[:e.room]
 	return e
 }
 

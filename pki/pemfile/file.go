@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"mutual/pki/internal/large"
 )
 
 // MaxFile is the size, in octets, over which a file is not read unless its
@@ -58,7 +60,7 @@ const smallFile = 1 << 20
 
 // read is Read of something that has about size octets, which may be a guess.
 func read(r io.Reader, limit, size int64) ([]byte, error) {
-	data := make([]byte, 0, min(size, limit)+512) // one more than the size shows that it has an end
+	data := large.Make(int(min(size, limit) + 512)) // one more than the size shows that it has an end
 	for {
 		seen := len(data)
 		n, err := r.Read(data[seen:cap(data)])
