@@ -264,38 +264,30 @@ func (p *PKI) writeLists(ctx context.Context, lists []Published) error {
 	}
 	var chain [][]byte
 	var missing error
-	for _, l := range lists {
+	pems := make([][]byte, len(lists))
+	for i, l := range lists {
 		if l.der == nil && l.Older && errors.Is(l.Skipped, authority.ErrIssuerExpired) {
 			continue
 		}
 		if l.der == nil {
 			missing = fmt.Errorf("the CRL of the %s is not in its file and cannot be made: %w", l.CA(), l.Skipped)
 		}
-		chain = append(chain, l.der)
+		if l.der != nil {
+			pems[i] = pemfile.EncodeCRL(l.der)
+		}
+		chain = append(chain, pems[i])
 	}
 	var files []file
 	if missing == nil {
-		files = append(files, file{p.Path(ChainPath), listsPEM(chain...)})
+		files = append(files, file{p.Path(ChainPath), octets(chain...)})
 	}
-	for _, l := range slices.Backward(lists) {
+	for i, l := range slices.Backward(lists) {
 		if l.der != nil {
-			files = append(files, file{l.Files[1], listsPEM(l.der)}, file{l.Files[0], octets(l.der)})
+			files = append(files, file{l.Files[1], octets(pems[i])}, file{l.Files[0], octets(l.der)})
 		}
 	}
 	if err := replaceFiles(files); err != nil {
 		return err
 	}
 	return missing
-}
-
-// listsPEM is the content of a file with the lists in PEM.
-func listsPEM(ders ...[]byte) body {
-	return func(w io.Writer) error {
-		for _, der := range ders {
-			if err := pemfile.WriteCRL(w, der); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 }

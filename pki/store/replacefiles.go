@@ -14,11 +14,15 @@ import (
 // body writes what a file is to hold, piece by piece.
 type body func(io.Writer) error
 
-// octets is the content that is at hand as a whole.
-func octets(data []byte) body {
+// octets is the content that is at hand, in one or several pieces.
+func octets(pieces ...[]byte) body {
 	return func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
+		for _, data := range pieces {
+			if _, err := w.Write(data); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
