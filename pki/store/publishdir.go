@@ -78,6 +78,9 @@ func (p *PKI) copyFiles(ctx context.Context, dir string, lists []Published) erro
 	}
 	first, last := []string{ChainPath}, []string{}
 	for _, l := range slices.Backward(lists) { // an older CA's before the newest takes its name
+		if l.der == nil && l.over(p.now()) { // gone, and nobody needs it: see writeLists
+			continue
+		}
 		first, last = append(first, crlPath(l.base, "pem")), append(last, crlPath(l.base, "crl"))
 	}
 	if err := p.copyLists(dir, first); err != nil {

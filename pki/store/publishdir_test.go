@@ -161,3 +161,22 @@ func (f *fixture) wantDue(want ...Due) {
 		}
 	}
 }
+
+// The list of an older CA that has expired, and whose file is gone, keeps
+// nothing from being published.
+func TestPublishWithoutAListThatIsOver(t *testing.T) {
+	f := newFixture(t)
+	f.renew(pki.KindIssuing, "9y", rekey)
+	old, err := filepath.Glob(f.Path("crl/issuing-*"))
+	f.must(err)
+	f.now = start().AddDate(6, 0, 0)
+	for _, path := range old {
+		f.must(os.Remove(path))
+	}
+	served := filepath.Join(t.TempDir(), "served")
+	_, _, err = f.Set(t.Context(), "publish", served)
+	f.must(err)
+	if _, err := os.Stat(filepath.Join(served, "crl", "issuing.crl")); err != nil || len(old) != 2 {
+		t.Errorf("%v; the older CA's files were %v", err, old)
+	}
+}
