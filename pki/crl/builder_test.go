@@ -52,6 +52,21 @@ func FuzzCanonicalEntry(f *testing.F) {
 	})
 }
 
+// Every day that there is, and no other, is recognized.
+func TestIsUTCTime(t *testing.T) {
+	for year := 1950; year < 2050; year++ {
+		for month := time.January; month <= time.December; month++ {
+			for d := range 33 {
+				date := time.Date(year, month, d, 12, 0, 0, 0, time.UTC)
+				text := fmt.Sprintf("%02d%02d%02d120000Z", year%100, month, d)
+				if got, want := isUTCTime(utcTime(text)), date.Month() == month; got != want {
+					t.Errorf("%s is recognized: %v", text, got)
+				}
+			}
+		}
+	}
+}
+
 // change is one step of a list to the next; a reason of 0xff drops.
 type change struct {
 	serial pki.Serial

@@ -50,8 +50,7 @@ func isMinimal(b []byte) bool {
 	return len(b) == 1 || len(b) > 1 && (b[0] != 0 || b[1] >= 0x80) && (b[0] != 0xff || b[1] < 0x80)
 }
 
-// isUTCTime recognizes a UTCTime in seconds and GMT, but for a 29th of
-// February.
+// isUTCTime recognizes a UTCTime in seconds and GMT.
 func isUTCTime(b []byte) bool {
 	if b[0] != 0x17 || b[1] != byte(utcTimeSize-2) || b[14] != 'Z' {
 		return false
@@ -60,7 +59,7 @@ func isUTCTime(b []byte) bool {
 		return false
 	}
 	month := twoDigits(b[4:])
-	return 1 <= month && month <= 12 && 1 <= twoDigits(b[6:]) && twoDigits(b[6:]) <= daysOf(month) &&
+	return 1 <= month && month <= 12 && 1 <= twoDigits(b[6:]) && twoDigits(b[6:]) <= daysOf(month, twoDigits(b[2:])) &&
 		twoDigits(b[8:]) < 24 && twoDigits(b[10:]) < 60 && twoDigits(b[12:]) < 60
 }
 
@@ -73,10 +72,14 @@ func areDigits(octets uint64) bool {
 
 func twoDigits(b []byte) int { return int(b[0]-'0')*10 + int(b[1]-'0') }
 
-// daysOf gives the days of a month in a year that is no leap year.
-func daysOf(month int) int {
+// daysOf gives the days of a month in a year that is given by its last two
+// digits: between 1950 and 2049 every fourth is a leap year.
+func daysOf(month, year int) int {
 	switch month {
 	case 2:
+		if year%4 == 0 {
+			return 29
+		}
 		return 28
 	case 4, 6, 9, 11:
 		return 30
