@@ -126,12 +126,12 @@ func (r *run) issueAndWrite(ctx context.Context, p *store.PKI, req store.IssueRe
 // noteReplaced says which certificates of the identity stay valid beside the
 // new one when --force has replaced their files.
 func (r *run) noteReplaced(ctx context.Context, p *store.PKI, req store.IssueRequest, issued *store.Issued) error {
-	known, err := p.Resolve(ctx, "name:"+req.Name.String())
+	valid, err := p.Renewable(ctx, req.Name)
 	if err != nil {
 		return err
 	}
-	for _, old := range known.Certificates {
-		if old.Serial != issued.Serial && old.State(r.now()) == store.Valid {
+	for _, old := range valid {
+		if old.Serial != issued.Serial {
 			r.note("serial %s stays valid until %s; revoke it with: mutual revoke %s", old.Serial, when(old.NotAfter), old.Serial)
 		}
 	}
