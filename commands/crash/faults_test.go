@@ -109,7 +109,7 @@ func (w *world) judgeFault(s scenario, before *state, a attempt) (outcome string
 	if after.same(before) {
 		return outcome, nil
 	}
-	for _, said := range []string{"is issued, but", "is in its place; recording that", "is issued and written, but", "is recorded", "is there and whole, but", "are issued", "renewed, but", "serial", "may be recorded all the same"} {
+	for _, said := range []string{"is issued, but", "is in its place; recording that", "is issued and written, but", "is recorded", "is there and whole, but", "are issued", " issued, 0 failed", "renewed, but", "serial", "may be recorded all the same"} {
 		if strings.Contains(a.stderr, said) {
 			return "recorded", nil
 		}

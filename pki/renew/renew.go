@@ -204,7 +204,8 @@ func (a *act) replace() (*Result, error) {
 	}
 	issued, err := a.issue(public, placeOf(a.files))
 	if err != nil {
-		return nil, errors.Join(err, swap.Discard())
+		_ = swap.Discard() // the first error is the one to tell; what stays, the next renewal removes
+		return nil, err
 	}
 	return a.commit(swap, &Result{Old: a.old, Issued: issued, Files: a.files, Place: a.files, InPlace: true})
 }
@@ -284,7 +285,8 @@ func (a *act) elsewhere() (*Result, error) {
 	}
 	issued, err := a.issue(public, placeOf(place))
 	if err != nil {
-		return nil, errors.Join(err, pending.Discard())
+		_ = pending.Discard() // the first error is the one to tell
+		return nil, err
 	}
 	files, err := pending.Commit(pemfile.EncodeCertificates(issued.Chain...))
 	if err != nil {
