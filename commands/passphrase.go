@@ -52,7 +52,8 @@ func (p *passphrase) takeVariable(env Env) error {
 	return nil
 }
 
-// configure reads the flags of a command. Two sources are a usage error: which one counts would be a guess.
+// configure reads the flags of a command that has them. Two sources are a
+// usage error: which one counts would be a guess.
 func (p *passphrase) configure(c *cli.Context) error {
 	var sources []string
 	if p.variable != "" {

@@ -53,8 +53,8 @@ type conn struct {
 	idle map[string]driver.Stmt // by their text; one that runs is not here
 }
 
-// maxIdle is more statements than any act has; those of a filter are of many
-// kinds, and only the first are kept.
+// maxIdle bounds how many are kept: those of a filter are of many kinds. The first
+// stay, and the others are prepared each time.
 const maxIdle = 64
 
 // QueryContext implements driver.QueryerContext.
