@@ -28,7 +28,9 @@ import (
 //  5. The hidden directory is removed.
 //
 // Between the steps the directories are flushed. Every replacement is a
-// rename, so that each name can be opened at any time.
+// rename: each name leads to a file at any time. Only a reader that the system
+// stopped while it followed a link, from before step 4 until after step 5, is
+// told that there is no such file, and finds it when it opens the name again.
 type Swap struct {
 	files  Files
 	work   string // the hidden directory; "" where only the certificate changes

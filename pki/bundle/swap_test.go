@@ -159,7 +159,7 @@ func TestSwapChangesAtOneInstant(t *testing.T) {
 				return
 			default:
 			}
-			if data, err := os.ReadFile(files.Combined); err != nil || string(data) != "key oldchain old" && string(data) != "key newchain new" {
+			if data, err := readAgain(files.Combined); err != nil || string(data) != "key oldchain old" && string(data) != "key newchain new" {
 				done <- fmt.Errorf("%q, %v", data, err)
 				return
 			}
@@ -188,14 +188,24 @@ func TestSwapChangesAtOneInstant(t *testing.T) {
 	wantClean(t, files)
 }
 
+// readAgain reads a file, once more where it followed a link that went away
+// meanwhile.
+func readAgain(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.ReadFile(path)
+	}
+	return data, err
+}
+
 // readPairTwice reads key, certificate, key. Where both keys are the same, the
 // certificate was read while that key was in place, and must be its own unless
 // the pair changed there and back again meanwhile, which the next try settles.
 func readPairTwice(files Files) string {
 	for range 20 {
-		before, err1 := os.ReadFile(files.Key)
-		certificate, err2 := os.ReadFile(files.Certificate)
-		after, err3 := os.ReadFile(files.Key)
+		before, err1 := readAgain(files.Key)
+		certificate, err2 := readAgain(files.Certificate)
+		after, err3 := readAgain(files.Key)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return err.Error()
 		}

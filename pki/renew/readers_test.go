@@ -3,6 +3,7 @@ package renew
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,7 +42,7 @@ func (f *fixture) readUntil(stop <-chan struct{}) error {
 			return nil
 		default:
 		}
-		both, err := readPair(bundle.Files{Combined: base + ".pem"})
+		both, err := again(func() (pair, error) { return readPair(bundle.Files{Combined: base + ".pem"}) })
 		if err != nil {
 			return err
 		}
@@ -54,13 +55,26 @@ func (f *fixture) readUntil(stop <-chan struct{}) error {
 	}
 }
 
+// again reads once more where the reader followed a link that went away
+// meanwhile: see bundle.Swap.
+func again[T any](read func() (T, error)) (T, error) {
+	v, err := read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return read()
+	}
+	return v, err
+}
+
 // readCarefully reads key, certificate and key: where the key stood still, the
 // certificate is its own, or a renewal came and another one went meanwhile.
 func readCarefully(base string) error {
 	for range 20 {
-		before, err1 := os.ReadFile(base + ".key")
-		p, err2 := readPair(bundle.Files{Key: base + ".key", Certificate: base + ".crt"})
-		after, err3 := os.ReadFile(base + ".key")
+		key := func() ([]byte, error) { return os.ReadFile(base + ".key") }
+		before, err1 := again(key)
+		p, err2 := again(func() (pair, error) {
+			return readPair(bundle.Files{Key: base + ".key", Certificate: base + ".crt"})
+		})
+		after, err3 := again(key)
 		if err := errors.Join(err1, err2, err3, p.keyErr); err != nil {
 			return err
 		}
