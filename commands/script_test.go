@@ -79,6 +79,7 @@ func TestScript(t *testing.T) {
 			"jsoneq":  jsonEqualCommand,
 			"jsonget": jsonGetCommand,
 			"mounts":  mountsCommand,
+			"slow":    slowCommand,
 			"tools":   toolsCommand,
 		},
 	})
@@ -240,6 +241,16 @@ func toolsCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s", text)
 	}
 	ts.Value(theTest{}).(testscript.T).Skip(text)
+}
+
+// slowCommand is "slow WHY": with -short the script is skipped.
+func slowCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: slow WHY")
+	}
+	if testing.Short() {
+		ts.Value(theTest{}).(testscript.T).Skip("not with -short: " + args[0])
+	}
 }
 
 // mountsCommand is "mounts": a script that mounts disks of its own is skipped

@@ -48,6 +48,9 @@ func dialogue(t *testing.T, dir string, args []string, questions ...question) {
 // What needs a secret and was given none asks for it on a terminal: for the one
 // that there is before the one that shall be, and for a new one twice.
 func TestSecretsAreAskedFor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	dir := t.TempDir()
 	newPassphrase, again := "New passphrase for the CA keys", "The same again"
 	dialogue(t, dir, []string{"init", "--encrypt"}, question{newPassphrase, "first"}, question{again, "first"})

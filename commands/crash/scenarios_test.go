@@ -26,6 +26,7 @@ type scenario struct {
 	// mutual show NAME --pem writes it.
 	apart bool
 	needs string // a flag of its command, without which it is left out
+	slow  bool   // it derives many keys from passphrases: a third of the kills
 
 	// next is what somebody does then: each must succeed (or end with 3), and
 	// leaves nothing hidden beside the certificates.
@@ -79,7 +80,7 @@ func scenarios() []scenario {
 		{name: "ca renew issuing", args: []string{"ca", "renew", "issuing"}},
 		{name: "ca renew root --rekey", args: []string{"ca", "renew", "root", "--rekey"}},
 		{name: "ca renew issuing --rekey", args: []string{"ca", "renew", "issuing", "--rekey"}},
-		{name: "ca passphrase", prepare: func(w *world) { w.write("next", "correct horse\n") }, args: []string{"ca", "passphrase", "--new-passphrase-file", "next"},
+		{name: "ca passphrase", slow: true, prepare: func(w *world) { w.write("next", "correct horse\n") }, args: []string{"ca", "passphrase", "--new-passphrase-file", "next"},
 			next: [][]string{{"ca", "passphrase", "--passphrase-file", "next", "--new-passphrase-file", "next"}, {"ca", "renew", "issuing", "--rekey", "--passphrase-file", "next"}}},
 		{name: "ca retire", prepare: func(w *world) { w.mutual("ca", "renew", "issuing", "--rekey") }, args: []string{"ca", "retire", "issuing", "--force"}},
 		{name: "backup", args: []string{"backup", "b"}, done: isThere("b"),

@@ -224,11 +224,8 @@ func (w *world) goOn(p *store.PKI, s scenario, after *state, a attempt) error {
 	if err := next.everyoneListed(); err != nil {
 		return err
 	}
-	if err := w.audit(p, true, store.AreaTemporary); err != nil {
-		return fmt.Errorf("after refreshing: %w", err)
-	}
 	if err := w.audit(p, false, store.AreaTemporary); err != nil {
-		return fmt.Errorf("repairing: %w", err)
+		return fmt.Errorf("after refreshing: %w", err)
 	}
 	if err := w.audit(p, true); err != nil {
 		return fmt.Errorf("after repairing: %w", err)
