@@ -51,9 +51,9 @@ func TestProbeNginx(t *testing.T) {
 	ca := []string{"--ca", p.file("root.crt")}
 	p.probe(target, []probeCase{
 		{"nobody", ca, 0, "LOCKED"},
-		{"alice", append(p.pair("alice"), ca...), 0, "a certificate is required, and ours is accepted"},
-		{"a stranger", append(other.pair("alice"), ca...), 3, "our certificate is refused"},
-		{"as alice", append([]string{"--as", "alice"}, ca...), 0, "a certificate is required, and ours is accepted"},
+		{"alice", append(p.pair("alice"), ca...), 0, "REQUIRED_VERIFIED"},
+		{"a stranger", append(other.pair("alice"), ca...), 3, "your certificate is refused, as everyone"},
+		{"as alice", append([]string{"--as", "alice"}, ca...), 0, "REQUIRED_VERIFIED"},
 		{"a server that is not trusted", []string{"--ca", other.file("root.crt")}, 3, "the server is not trusted"},
 		{"a server that is not checked", nil, 0, "not checked: give --ca FILE"},
 	})
@@ -64,7 +64,7 @@ func TestProbeNginx(t *testing.T) {
 	p.probe(target, []probeCase{
 		{"alice, revoked", append(p.pair("alice"), ca...), 3, "REFUSED"},
 		{"as alice, revoked", append([]string{"--as", "alice"}, ca...), 1, ""},
-		{"bob", append(p.pair("bob"), ca...), 0, "ours is accepted"},
+		{"bob", append(p.pair("bob"), ca...), 0, "REQUIRED_VERIFIED"},
 		{"nobody", ca, 0, "LOCKED"},
 	})
 }
@@ -85,15 +85,15 @@ func TestProbeOpenSSL(t *testing.T) {
 	s, target := start()
 	p.probe(target, []probeCase{
 		{"nobody", ca, 0, "LOCKED"},
-		{"alice", append(p.pair("alice"), ca...), 0, "ours is accepted"},
-		{"as alice", append([]string{"--as", "alice"}, ca...), 0, "ours is accepted"},
+		{"alice", append(p.pair("alice"), ca...), 0, "REQUIRED_VERIFIED"},
+		{"as alice", append([]string{"--as", "alice"}, ca...), 0, "REQUIRED_VERIFIED"},
 	})
 	s.stop()
 	p.run("revoke", "alice", "--reason", "keyCompromise")
 	_, target = start()
 	p.probe(target, []probeCase{
 		{"alice, revoked", append(p.pair("alice"), ca...), 3, "the server sent the alert certificate_revoked (44)"},
-		{"bob", append(p.pair("bob"), ca...), 0, "ours is accepted"},
+		{"bob", append(p.pair("bob"), ca...), 0, "REQUIRED_VERIFIED"},
 	})
 }
 
@@ -155,8 +155,8 @@ func TestProbeCouldNotTell(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 			code, stdout, _ := p.try("probe", tt.target, "--timeout", "300ms", "--json")
-			var report struct{ SchemaVersion, Outcome any }
-			if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 4 || report.Outcome != "couldNotTell" {
+			var result struct{ Targets []struct{ Outcome string } }
+			if err := json.Unmarshal([]byte(stdout), &result); err != nil || code != 4 || len(result.Targets) != 1 || result.Targets[0].Outcome != "couldNotTell" {
 				t.Errorf("with --json it exits with %d, %v: %s", code, err, stdout)
 			}
 		})

@@ -32,8 +32,8 @@ func TestPeerCertigoExitCode(t *testing.T) {
 	}{
 		{"nobody", "", 0, "alert certificate_required (116)"},
 		{"good", filepath.Join(p.out, "alice"), 0, "LOCKED"},
-		{"revoked", filepath.Join(p.out, "bob"), 3, "our certificate is refused: the server sent the alert certificate_revoked (44)"},
-		{"stranger", filepath.Join(stranger.out, "alice"), 3, "our certificate is refused: the server sent the alert unknown_ca (48)"},
+		{"revoked", filepath.Join(p.out, "bob"), 3, "your certificate is refused, as everyone: the server sent the alert certificate_revoked (44)"},
+		{"stranger", filepath.Join(stranger.out, "alice"), 3, "your certificate is refused, as everyone: the server sent the alert unknown_ca (48)"},
 	} {
 		words := []string{"probe", "tls://localhost:" + port, "--ca", p.file("root.crt")}
 		if tt.cert != "" {

@@ -2,250 +2,318 @@ package commands
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"mutual/commands/ui"
-	"mutual/pki"
-	"mutual/pki/keys"
-	"mutual/pki/pemfile"
 	"mutual/pki/probe"
-	"mutual/pki/profile"
-	"mutual/pki/store"
 )
 
-// probeLifetime is how long the certificate of --as is valid.
-const probeLifetime = "5m"
+const (
+	// probeLifetime is how long the certificate of --as is valid.
+	probeLifetime = "5m"
+	// probeParallel is how many targets are probed at once, and maxParallel the
+	// most that may be.
+	probeParallel, maxParallel = 16, 1024
+)
 
 func probeCommand() *cli.Command {
 	return leaf(leafSpec{
 		Name:      "probe",
 		Category:  categoryEnforcing,
-		Usage:     "find out whether an endpoint really requires client certificates",
-		ArgsUsage: "HOST:PORT|URL",
-		Long: "Connects without a certificate and, if one is given, with it, for TLS 1.2 and 1.3 apart, and reads before it judges: in TLS 1.3 a server " +
-			"says no only after the client's handshake is over. Where the endpoint speaks HTTP, one request is made (GET of the URL's path).\n\n" +
-			"Exits with 0 when a certificate is required and ours, if given, is accepted, with 3 when not, and with 4 when it cannot be told.",
-		Example: "mutual probe api.example.com:8443\nmutual probe https://api.example.com/v1/ --as alice@example.com --ca ca.crt",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "cert", Usage: "try the certificate chain in `FILE`"},
-			&cli.StringFlag{Name: "key", Usage: "its private key in `FILE`"},
-			&cli.StringFlag{Name: "as", Usage: "try a certificate of five minutes that the PKI issues for the identity `NAME`, on record"},
-			&cli.StringFlag{Name: "ca", Usage: "trust the server only under the CA certificates in `FILE`"},
-			&cli.DurationFlag{Name: "timeout", Usage: "give each connection `TIME`", Value: 5 * time.Second},
-		},
+		Usage:     "find out whether an endpoint really enforces client certificates",
+		ArgsUsage: "TARGET…",
+		Long: "A TARGET is HOST[:PORT], [V6]:PORT, https://HOST/PATH, tls://HOST:PORT, @FILE with a target on each line, or - for such a list on standard input.\n\n" +
+			"Connects as nobody, with your certificate if one is given, as a stranger with a self-made one, as one whose issuer has the name of a CA that the " +
+			"server asks for, and with a false proof of possession; for TLS 1.2 and 1.3 apart. It reads before it judges: in TLS 1.3 a server says no only after the " +
+			"client's handshake is over. Where the endpoint speaks HTTP it asks for a page (GET), for some servers refuse there. Some dozen connections in all, and " +
+			"no more than one request on each.\n\n" +
+			"Exits with 0 when all is as expected (--expect), with 3 when it is not or a finding is as grave as --fail-on, and with 4 when it cannot be told.",
+		Example: "mutual probe api.example.com:8443\n" +
+			"mutual probe https://api.example.com/v1/ --as alice@example.com --ca ca.crt\n" +
+			"mutual probe api.example.com --cert alice.crt --key alice.key --path / --path /admin/\n" +
+			"mutual probe @endpoints.txt --level observe --parallel 64 --json",
+		Flags:      slices.Concat(probeIdentityFlags(), probeCaseFlags(), probeRequestFlags(), probeWayFlags(), probeResultFlags()),
 		Passphrase: true,
-		MinArgs:    1,
-		Action:     runProbe,
+		MinArgs:    0,
+		MaxArgs:    anyNumber,
+		Values: map[string][]string{
+			"level": {"check", "observe"}, "app": {"auto", "none", "http"}, "only": caseNames(), "skip": caseNames(),
+			"expect": words(probe.Expectations()), "fail-on": append(words(probe.Severities()), failOnNone),
+		},
+		Action: runProbe,
 	})
+}
+
+func probeIdentityFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "cert", Usage: "try the certificate chain in `FILE`, which the server should accept"},
+		&cli.StringFlag{Name: "key", Usage: "its private key in `FILE`"},
+		&cli.StringFlag{Name: "p12", Usage: "try the certificate and key in the PKCS#12 `FILE`"},
+		&cli.StringFlag{Name: "pass-file", Usage: "read the password of the PKCS#12 file from `FILE` (or set $" + envExportPassword + ")"},
+		&cli.StringFlag{Name: "as", Usage: "try a certificate of five minutes that the PKI issues for the identity `NAME`, on record"},
+		&cli.StringFlag{Name: "other-cert", Usage: "try another chain in `FILE` that the server should accept: it tells a pinned certificate"},
+		&cli.StringFlag{Name: "other-key", Usage: "its private key in `FILE`"},
+		&cli.StringFlag{Name: "ca", Usage: "trust the server only under the CA certificates in `FILE`"},
+	}
+}
+
+func probeCaseFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "level", Usage: "go as far as `LEVEL`: check, or observe, which connects once for each TLS version, as nobody", Value: "check"},
+		&cli.StringSliceFlag{Name: "only", Usage: "beside nobody try only `CASE` (repeatable)"},
+		&cli.StringSliceFlag{Name: "skip", Usage: "do not try `CASE` (repeatable)"},
+		&cli.BoolFlag{Name: "list-cases", Usage: "list the cases, and connect to nothing"},
+	}
+}
+
+func probeRequestFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "app", Usage: "after TLS speak `WHAT`: http, none, or auto, which sees whether HTTP is answered", Value: "auto"},
+		&cli.StringSliceFlag{Name: "path", Usage: "ask for `PATH` and judge it by itself (repeatable)"},
+		&cli.StringFlag{Name: "host", Usage: "send `NAME` in the Host field"},
+		&cli.StringSliceFlag{Name: "header", Usage: "send the header field `NAME:VALUE`, too (repeatable)"},
+		&cli.IntSliceFlag{Name: "expect-status", Usage: "take the HTTP status `N` for let in, and any other for refused (repeatable)"},
+	}
+}
+
+func probeWayFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "sni", Usage: "send `NAME` as the server's name, and verify it"},
+		&cli.StringSliceFlag{Name: "alpn", Usage: "offer `PROTOCOL` instead of http/1.1 and h2 (repeatable)"},
+		&cli.StringFlag{Name: "connect-to", Usage: "connect to `HOST:PORT` instead of the target's"},
+		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "use only IPv4"},
+		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "use only IPv6"},
+		&cli.StringFlag{Name: "proxy", Usage: "connect through the proxy `URL`: http://HOST:PORT or socks5://HOST:PORT"},
+		&cli.DurationFlag{Name: "timeout", Usage: "give each connection `TIME` (default: 5s)", Value: probe.DefaultTimeout},
+		&cli.Float64Flag{Name: "rate", Usage: "make at most `N` connections a second"},
+		&cli.IntFlag{Name: "parallel", Usage: "probe `N` targets at once (default: 16)", Value: probeParallel},
+	}
+}
+
+// failOnNone is the bar that no finding reaches.
+const failOnNone = "none"
+
+func probeResultFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "expect", Usage: "expect `MODE`: required-verified (the default with a certificate), required (without one), optional or none"},
+		&cli.IntFlag{Name: "expect-alert", Usage: "expect that who is refused gets the TLS alert `N`"},
+		&cli.StringFlag{Name: "fail-on", Usage: "exit with 3 on a finding of `SEVERITY` or graver: critical (the default), high, medium, low, info or none", Value: string(probe.Critical)},
+		&cli.StringFlag{Name: "keylog", Usage: "write the secrets of all connections into the new `FILE`, as Wireshark reads them"},
+		&cli.StringFlag{Name: "trace", Usage: "write the octets of each connection into a file in `DIR`, as text2pcap reads them"},
+	}
+}
+
+func caseNames() []string {
+	var out []string
+	for _, e := range probe.Experiments() {
+		out = append(out, string(e.ID))
+	}
+	return out
+}
+
+// words gives the texts of a type of strings.
+func words[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
 }
 
 func runProbe(ctx context.Context, r *run, c *cli.Context) error {
-	cfg, err := probeConfig(r, c)
+	if c.Bool("list-cases") {
+		return r.emit(experimentsView(probe.Experiments()))
+	}
+	job, err := r.newProbeJob(ctx, c)
 	if err != nil {
 		return err
 	}
-	if name := c.String("as"); name != "" {
-		if cfg.Certificate, err = r.mintProbe(ctx, name); err != nil {
-			return err
-		}
+	reports, err := job.run(ctx, r)
+	if closeErr := job.close(); err == nil {
+		err = closeErr
 	}
-	report, err := probe.Run(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := r.emit(&probeView{report}); err != nil {
-		return err
-	}
-	switch report.Outcome {
-	case probe.OK:
-		return nil
-	case probe.Violated:
-		return bad(nil)
-	}
-	return unsure(nil, "")
-}
-
-func probeConfig(r *run, c *cli.Context) (probe.Config, error) {
-	cfg := probe.Config{Timeout: c.Duration("timeout"), Now: r.env.Now}
-	var err error
-	if cfg.Target, err = probe.ParseTarget(c.Args().First()); err != nil {
-		return cfg, usage(err)
-	}
-	cert, key := c.String("cert"), c.String("key")
 	switch {
-	case cfg.Timeout <= 0:
-		return cfg, usagef("--timeout %v is not longer than nothing", cfg.Timeout)
-	case (cert == "") != (key == ""):
-		return cfg, usagef("--cert and --key belong together")
-	case cert != "" && c.String("as") != "":
-		return cfg, usagef("--as and --cert exclude each other")
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return err
 	}
-	if ca := c.String("ca"); ca != "" {
-		if cfg.Roots, err = r.readCertificates(ca); err != nil {
-			return cfg, err
-		}
+	if err := r.emit(newProbesView(reports)); err != nil {
+		return err
 	}
-	if cert != "" {
-		cfg.Certificate, err = r.readPair(cert, key)
-	}
-	return cfg, err
+	return job.verdict(reports)
 }
 
-// readPair reads a certificate chain and the key that belongs to its leaf.
-func (r *run) readPair(certFile, keyFile string) (*tls.Certificate, error) {
-	certs, err := r.readCertificates(certFile)
-	if err != nil {
-		return nil, err
-	}
-	data, err := pemfile.ReadFile(keyFile, pemfile.MaxFile)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := pemfile.Key(data, nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading the key %s: %w", keyFile, err)
-	}
-	if !keys.Equal(signer.Public(), certs[0].PublicKey) {
-		return nil, fmt.Errorf("the key %s does not belong to the certificate %s", keyFile, certFile)
-	}
-	out := &tls.Certificate{PrivateKey: signer, Leaf: certs[0]}
-	for _, c := range certs {
-		out.Certificate = append(out.Certificate, c.Raw)
-	}
-	return out, nil
-}
-
-// mintProbe issues a short-lived certificate for an identity that the
-// inventory knows. Its key never leaves the memory.
-func (r *run) mintProbe(ctx context.Context, text string) (*tls.Certificate, error) {
-	name, err := pki.ParseAnyName(text)
-	if err != nil {
-		return nil, usage(err)
-	}
-	ttl, err := pki.ParseLifetime(probeLifetime)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := keys.Generate(keys.P256)
-	if err != nil {
-		return nil, fmt.Errorf("making the key: %w", err)
-	}
-	var out *tls.Certificate
-	err = r.writing(ctx, func(p *store.PKI) error {
-		req := store.IssueRequest{Kind: pki.KindProbe, Name: name, PublicKey: signer.Public(), Window: profile.Window{TTL: ttl}}
-		if err := checkIssue(ctx, p, req, place{stdout: true}); err != nil {
-			return err
-		}
-		issued, err := p.Issue(ctx, req)
-		if err != nil {
-			return usageIfRequest(err)
-		}
-		r.note("the probe's certificate has the serial %s and ends at %s", issued.Serial, when(issued.Certificate.NotAfter))
-		out = &tls.Certificate{PrivateKey: signer, Leaf: issued.Certificate}
-		for _, c := range issued.Chain {
-			out.Certificate = append(out.Certificate, c.Raw)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// probeView is a probe's report; its JSON is the report's.
-type probeView struct{ *probe.Report }
+// experimentsView is the list of cases.
+type experimentsView []probe.Experiment
 
 // Text implements view.
-func (v *probeView) Text(p *ui.Printer) error {
-	word := map[probe.Outcome]ui.Span{probe.OK: ui.Valid.Of("LOCKED"), probe.Violated: ui.Revoked.Of("OPEN")}[v.Outcome]
-	if word.Text == "" {
-		word = ui.Unknown.Of("COULD NOT TELL")
-	}
-	if v.Outcome == probe.Violated && v.locked() {
-		word.Text = "REFUSED"
-	}
-	_ = p.Line(word, ui.Plain.Of("  "), ui.Name.Of(v.Target), ui.Plain.Of("  "+v.Reason))
-	if len(v.TLS) > 0 {
-		_ = p.Printf("\n")
-		_ = p.Table(v.attempts())
-		_ = p.Printf("\n")
-	}
-	if err := p.Fields(v.fields()...); err != nil || v.Outcome != probe.OK {
-		return err
-	}
-	return p.Line(ui.Muted.Of("not tested: whether the certificate of a stranger is refused"))
-}
-
-// locked reports whether nobody is let in: what is wrong is something else.
-func (v *probeView) locked() bool {
-	for _, t := range v.TLS {
-		if t.Offered == probe.Yes && t.None.Verdict != probe.Rejected {
-			return false
+func (v experimentsView) Text(p *ui.Printer) error {
+	t := ui.NewTable(ui.Column{Title: "CASE"}, ui.Column{Title: "WHAT IS PRESENTED", Flexible: true}, ui.Column{Title: "NEEDS", Flexible: true})
+	for _, e := range v {
+		if err := t.Row(ui.Name.Of(string(e.ID)), ui.Plain.Of(e.What), ui.Muted.Of(e.Needs)); err != nil {
+			return err
 		}
 	}
-	return len(v.TLS) > 0
+	return p.Table(t)
 }
 
-func (v *probeView) attempts() *ui.Table {
-	table := ui.NewTable(ui.Column{Title: "TLS"}, ui.Column{Title: "WITH"}, ui.Column{Title: "VERDICT"}, ui.Column{Title: "WHERE"},
-		ui.Column{Title: "EVIDENCE"}, ui.Column{Title: "WHAT WAS SEEN", Flexible: true})
-	for _, t := range v.TLS {
-		if t.Offered == probe.No {
-			table.Row(ui.Plain.Of(t.Version), ui.Plain.Of("-"), ui.Muted.Of("not offered"))
+// probeJob is what the command line asks for.
+type probeJob struct {
+	targets  []probe.Target
+	config   probe.Config // for each of them
+	parallel int
+	failOn   string
+	files    probeFiles
+}
+
+// run probes every target and gives the reports in their order. An error ends
+// it: it is one of ours, and no target's.
+func (j *probeJob) run(ctx context.Context, r *run) ([]*probe.Report, error) {
+	reports := make([]*probe.Report, len(j.targets))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan int)
+	ended := make(chan struct{})
+	var group sync.WaitGroup
+	for range min(j.parallel, len(j.targets)) {
+		group.Go(func() {
+			for i := range next {
+				cfg := j.config
+				cfg.Target = j.targets[i]
+				cfg.Trace = j.files.tracer(i, cfg.Target, len(j.targets))
+				report, err := probe.Run(ctx, cfg)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				reports[i] = report
+				ended <- struct{}{}
+			}
+		})
+	}
+	go func() {
+		defer close(ended)
+		defer group.Wait()
+		defer close(next)
+		for i := range j.targets {
+			select {
+			case next <- i:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	j.follow(r, ended)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return reports, nil
+}
+
+// follow shows how far it is.
+func (j *probeJob) follow(r *run, ended <-chan struct{}) {
+	bar := &ui.Progress{}
+	if len(j.targets) > 1 && !r.quiet {
+		bar = r.talk.Progress("probing", int64(len(j.targets)))
+	}
+	defer bar.Clear()
+	done := 0
+	for range ended {
+		done++
+		bar.Set(int64(done), fmt.Sprintf("%d of %d probed", done, len(j.targets)))
+	}
+}
+
+// verdict gives the exit code: violated if one is, else not known if one is
+// not.
+func (j *probeJob) verdict(reports []*probe.Report) error {
+	code := error(nil)
+	for _, report := range reports {
+		grave := j.failOn != failOnNone && slices.ContainsFunc(report.Findings, func(f probe.Finding) bool { return f.Severity.AtLeast(probe.Severity(j.failOn)) })
+		switch {
+		case grave || report.Outcome == probe.Violated:
+			return bad(nil)
+		case report.Outcome == probe.CouldNotTell:
+			code = unsure(nil, "")
+		}
+	}
+	return code
+}
+
+func (j *probeJob) close() error { return j.files.close() }
+
+// pace lets connections go at most at a rate, all targets together.
+func (r *run) pace(rate float64) func(context.Context) error {
+	if rate == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	var free time.Time // when the next connection may be made
+	every := time.Duration(float64(time.Second) / rate)
+	return func(ctx context.Context) error {
+		mu.Lock()
+		now := r.env.Now()
+		if free.Before(now) {
+			free = now
+		}
+		wait := free.Sub(now)
+		free = free.Add(every)
+		mu.Unlock()
+		if wait <= 0 {
+			return ctx.Err()
+		}
+		return r.env.Sleep(ctx, wait)
+	}
+}
+
+var errNoTarget = errors.New("there is no target")
+
+// probeTargets reads the targets of a command line.
+func (r *run) probeTargets(args []string) ([]probe.Target, error) {
+	if len(args) == 0 {
+		return nil, withHint(usage(errNoTarget), "name one: mutual probe api.example.com:8443")
+	}
+	var out []probe.Target
+	for _, arg := range args {
+		file, isFile := strings.CutPrefix(arg, "@")
+		if !isFile && arg != "-" {
+			target, err := probe.ParseTarget(arg)
+			if err != nil {
+				return nil, usage(err)
+			}
+			out = append(out, target)
 			continue
 		}
-		attemptRow(table, t.Version, "no certificate", &t.None, probe.Rejected)
-		if t.Ours != nil {
-			attemptRow(table, t.Version, "ours", t.Ours, probe.Accepted)
+		named := file
+		if arg == "-" {
+			file, named = arg, "standard input"
+		}
+		data, err := r.readInput(file)
+		if err != nil {
+			return nil, err
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			line = strings.TrimSpace(line)
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			target, err := probe.ParseTarget(line)
+			if err != nil {
+				return nil, usagef("line %d of %s: %w", i+1, named, err)
+			}
+			out = append(out, target)
 		}
 	}
-	return table
-}
-
-// attemptRow adds an attempt, green when it went as it should.
-func attemptRow(t *ui.Table, version, with string, a *probe.Attempt, wanted probe.Verdict) {
-	style := ui.Revoked
-	switch a.Verdict {
-	case wanted:
-		style = ui.Valid
-	case probe.Inconclusive, probe.LocalRefused:
-		style = ui.Unknown
+	if len(out) == 0 {
+		return nil, usage(errNoTarget)
 	}
-	t.Row(ui.Plain.Of(version), ui.Plain.Of(with), style.Of(string(a.Verdict)), ui.Plain.Of(string(a.Layer)), ui.Muted.Of(string(a.Strength)), ui.Plain.Of(a.Detail))
-}
-
-func (v *probeView) fields() []ui.Field {
-	fields := []ui.Field{fieldUnlessEmpty("address", v.Address)}
-	for _, t := range v.TLS {
-		if t.Offered != probe.Yes {
-			continue
-		}
-		asked := map[probe.Answer]string{
-			probe.Yes: "a certificate is asked for", probe.No: "no certificate is asked for", probe.Unknown: "whether a certificate is asked for was not seen",
-		}[t.Requested]
-		names := append([]string{asked}, t.AcceptableCAs...)
-		if t.AcceptableCAsOmitted > 0 {
-			names = append(names, fmt.Sprintf("… and %d more", t.AcceptableCAsOmitted))
-		}
-		fields = append(fields, ui.Plain.Field("TLS "+t.Version, names...))
-	}
-	if s := v.Server; s != nil {
-		for _, c := range s.Chain {
-			fields = append(fields, ui.Plain.Field("server", fmt.Sprintf("%s, issued by %s, until %s, serial %s", c.Subject, c.Issuer, when(c.NotAfter), c.Serial)))
-		}
-		trust := map[probe.Trust]ui.Field{
-			probe.Trusted:   ui.Valid.Field("its chain", "trusted"),
-			probe.Untrusted: ui.Revoked.Field("its chain", "NOT trusted: "+s.TrustDetail),
-		}[s.Trust]
-		if s.Trust == probe.NotChecked {
-			trust = ui.Muted.Field("its chain", "not checked: give --ca FILE")
-		}
-		fields = append(fields, trust)
-	}
-	return append(fields, ui.Muted.Field("times", fmt.Sprintf("DNS %.1f ms, TCP %.1f ms, TLS %.1f ms", v.Timings.DNS, v.Timings.TCP, v.Timings.TLS)))
+	return out, nil
 }

@@ -9,6 +9,7 @@ import (
 
 // Alert is a TLS alert (RFC 8446, Section 6).
 type Alert struct {
+	Level  string `json:"level"` // fatal: others end nothing
 	Number int    `json:"number"`
 	Name   string `json:"name"` // as in the RFC: unknown_ca
 	From   string `json:"from"` // remote or local
@@ -109,7 +110,7 @@ func alertName(number int) string {
 }
 
 func newAlert(number int, from string) *Alert {
-	return &Alert{Number: number, Name: alertName(number), From: from}
+	return &Alert{Level: "fatal", Number: number, Name: alertName(number), From: from}
 }
 
 // alertOf finds the alert in an error of crypto/tls, nil if there is none.

@@ -5,45 +5,110 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 )
 
-// The protocols offered in ALPN: the request is HTTP/1.1, written by hand.
-const protocolHTTP = "http/1.1"
+// The protocols of ALPN that a request can be made in.
+const (
+	protocolHTTP  = "http/1.1"
+	protocolHTTP2 = "h2"
+)
 
-var errUntrusted = errors.New("the server is not trusted, so the client certificate was not presented")
+// The parts of the timeout after which the silence of a TLS 1.3 server that
+// sends no tickets is taken for an answer. Where an HTTP request follows it is
+// short: if the verdict is only late, the next read still meets it.
+const (
+	silenceBeforeRequest = 10
+	silenceAlone         = 2
+)
 
-// connect makes one connection and returns all that it has shown. With a
-// certificate it presents exactly that one if the server asks, without one it
-// presents none.
-func (p *prober) connect(ctx context.Context, version uint16, certificate *tls.Certificate) *evidence {
-	e := p.connectOnce(ctx, version, certificate)
-	if e.alert.remote(alertNoApplicationProtocol) && !p.noALPN {
-		p.noALPN = true
-		e = p.connectOnce(ctx, version, certificate)
+// patience is how many times the timeout all connections for a page may take
+// together, before the rest is left out.
+const patience = 4
+
+var errSlow = errors.New("given up: the server has taken too long for the others")
+
+var errUntrusted = errors.New("the server is not trusted, so no client certificate was presented")
+
+// visit is one connection to be made.
+type visit struct {
+	id      CaseID
+	version uint16
+	path    string
+	// present gives the certificate when the server asks; nil: none.
+	present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+}
+
+func (v visit) String() string {
+	return fmt.Sprintf("%s-tls%s", v.id, versionName(v.version))
+}
+
+// connect makes one connection and returns all that it has shown. If the
+// server refuses the protocols offered none is; if it wants HTTP/1.1 that is.
+func (p *prober) connect(ctx context.Context, v visit) *evidence {
+	for {
+		e := p.connectOnce(ctx, v)
+		switch {
+		case p.ALPN != nil:
+			return e
+		case e.alert.remote(alertNoApplicationProtocol) && len(p.protocols) > 0:
+			p.protocols = nil
+		case errors.Is(e.failure, errHTTP1) && len(p.protocols) > 1:
+			p.protocols = []string{protocolHTTP}
+		default:
+			return e
+		}
 	}
-	return e
 }
 
 // connectOnce is bounded by the timeout as a whole: the connection is closed
 // under whatever still waits for it then.
-func (p *prober) connectOnce(ctx context.Context, version uint16, certificate *tls.Certificate) *evidence {
+func (p *prober) connectOnce(ctx context.Context, v visit) *evidence {
+	e := &evidence{visit: v}
+	if p.spent > patience*time.Duration(len(p.paths()))*p.Timeout {
+		e.dial = errSlow
+		return e
+	}
+	if p.Pace != nil {
+		if err := p.Pace(ctx); err != nil {
+			e.dial = err
+			return e
+		}
+	}
+	trace := p.openTrace(v.String())
+	trace.note("%s %s", p.Target, v)
+	start := p.Now()
+	p.converse(ctx, e, trace)
+	e.took = p.Now().Sub(start)
+	p.spent += e.took
+	trace.note("%s", e.tells())
+	if err := trace.close(); err != nil {
+		p.traceFailed(err)
+	}
+	return e
+}
+
+func (p *prober) converse(ctx context.Context, e *evidence, trace *tracer) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
-	e := &evidence{version: version, certificate: certificate}
 	raw, tcp, err := p.dial(ctx)
 	if err != nil {
 		e.dial = err
-		return e
+		return
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // nothing is lost
 	defer stop()
-	s := &session{evidence: e, wire: &recorder{Conn: raw}}
+	s := &session{evidence: e, wire: &recorder{Conn: raw, trace: trace}}
 	s.conn = tls.Client(s.wire, p.clientConfig(s))
-	defer func() { _ = s.conn.Close() }() // all that matters has been read
+	defer func() {
+		_ = s.conn.Close() // all that matters has been read
+		e.read, e.written = s.wire.read, s.wire.written
+	}()
 	s.reader = bufio.NewReader(s.conn)
 
 	start := p.Now()
@@ -51,22 +116,21 @@ func (p *prober) connectOnce(ctx context.Context, version uint16, certificate *t
 	e.answer = s.wire.first
 	if err != nil {
 		e.handshake = s.end(ctx, err)
-		return e
+		return
 	}
 	e.established = true
 	p.setTimings(tcp, p.Now().Sub(start))
-	speak := p.Target.app != appNone && e.server.Trust != Untrusted
+	speak := p.speaks && e.server.Trust != Untrusted
 	silence := p.Timeout / silenceAlone
 	if speak {
 		silence = p.Timeout / silenceBeforeRequest
 	}
-	if version == tls.VersionTLS13 && !s.awaitVerdict(ctx, silence) {
-		return e
+	if e.version == tls.VersionTLS13 && !s.awaitVerdict(ctx, silence) {
+		return
 	}
 	if speak {
-		s.exchange(ctx, p.Target)
+		s.exchange(ctx, p.request(e.path), p.application())
 	}
-	return e
 }
 
 func (p *prober) setTimings(tcp, handshake time.Duration) {
@@ -90,33 +154,51 @@ func (p *prober) clientConfig(s *session) *tls.Config {
 	c := &tls.Config{
 		MinVersion:         s.version,
 		MaxVersion:         s.version,
-		ServerName:         p.Target.serverName(),
+		ServerName:         p.serverName(),
 		Time:               p.Now,
+		KeyLogWriter:       p.KeyLog,
 		ClientSessionCache: (*ticketWatch)(s),
 		InsecureSkipVerify: true, // VerifyConnection looks at the chain
 		VerifyConnection: func(state tls.ConnectionState) error {
 			s.server = p.examine(state.PeerCertificates)
-			if s.server.Trust == Untrusted && s.certificate != nil {
+			if s.server.Trust == Untrusted && s.present != nil {
 				return errUntrusted
 			}
 			return nil
 		},
 		// Certificates would be matched with the acceptable CAs; this is not.
 		GetClientCertificate: func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			s.asked, s.authorities = true, info.AcceptableCAs
-			if s.certificate == nil {
-				return new(tls.Certificate), nil
-			}
-			return s.certificate, nil
+			return p.answerRequest(s, info)
 		},
+		// Servers that judge by the path ask after the request.
+		Renegotiation: tls.RenegotiateOnceAsClient,
 	}
 	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		c.CipherSuites = append(c.CipherSuites, suite.ID)
 	}
-	if p.Target.app != appNone && !p.noALPN {
-		c.NextProtos = []string{protocolHTTP}
+	if p.speaks {
+		c.NextProtos = p.protocols
 	}
 	return c
+}
+
+// answerRequest is called for each CertificateRequest.
+func (p *prober) answerRequest(s *session, info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	s.asked = true
+	s.renegotiated = s.established
+	s.authorities = slices.Clone(info.AcceptableCAs)
+	if p.Good != nil && s.id == CaseNone {
+		s.goodProblem = info.SupportsCertificate(p.Good)
+	}
+	if s.present == nil {
+		return new(tls.Certificate), nil
+	}
+	certificate, err := s.present(info)
+	if err != nil {
+		return nil, err
+	}
+	s.sent = true
+	return certificate, nil
 }
 
 // ticketWatch is a session cache that holds nothing and sees when a ticket
@@ -130,11 +212,12 @@ var _ tls.ClientSessionCache = (*ticketWatch)(nil)
 func (*ticketWatch) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
 
 func (t *ticketWatch) Put(_ string, state *tls.ClientSessionState) {
-	if t.version != tls.VersionTLS13 || state == nil || t.ticket {
+	if t.version != tls.VersionTLS13 || state == nil {
 		return
 	}
-	t.ticket = true
-	_ = t.wire.SetReadDeadline(time.Unix(1, 0)) // long past: wakes the read that calls us
+	if t.tickets++; t.tickets == 1 {
+		_ = t.wire.SetReadDeadline(time.Unix(1, 0)) // long past: wakes the read that calls us
+	}
 }
 
 // awaitVerdict reads until the server has said something after the handshake,
@@ -157,16 +240,21 @@ func (s *session) awaitVerdict(ctx context.Context, silence time.Duration) bool 
 	return s.verdict == endSilence && !s.hurried
 }
 
-// exchange makes the HTTP request, unless the server has spoken first. If the
-// write fails the read is still made: an alert may be waiting.
-func (s *session) exchange(ctx context.Context, target Target) {
-	s.speaksHTTP = target.app == appHTTP || s.conn.ConnectionState().NegotiatedProtocol == protocolHTTP
+// exchange makes the HTTP request, unless the server has spoken first and not
+// in HTTP/2. If the write fails the read is still made: an alert may be waiting.
+func (s *session) exchange(ctx context.Context, r request, app Application) {
+	protocol := s.conn.ConnectionState().NegotiatedProtocol
+	s.speaksHTTP = app == AppHTTP || protocol == protocolHTTP || protocol == protocolHTTP2
 	s.exchanged = true
-	if !s.greeted {
-		_, _ = io.WriteString(s.conn, request(target)) // the read tells
-	}
 	var err error
-	s.response, err = readResponse(s.reader)
+	if protocol == protocolHTTP2 {
+		s.response, err = exchangeHTTP2(s.conn, s.reader, r)
+	} else {
+		if !s.greeted {
+			_, _ = io.WriteString(s.conn, r.http1()) // the read tells
+		}
+		s.response, err = readResponse(s.reader)
+	}
 	if err == nil || s.response != nil {
 		return
 	}

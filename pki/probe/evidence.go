@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ending is how a step of a connection ended.
@@ -19,30 +20,34 @@ const (
 
 // evidence is all that one connection has shown.
 type evidence struct {
-	version     uint16
-	certificate *tls.Certificate // presented if the server asks; may be nil
-	dial        error            // no connection; the rest is then empty
+	visit
+	dial error // no connection; the rest is then empty
 
-	answer      byte     // type of the first record received, 0 if none
-	server      *Server  // nil if its certificate did not arrive
-	asked       bool     // a CertificateRequest arrived
-	authorities [][]byte // the acceptable CAs, DER Names
-	established bool     // the handshake ended well on our side
-	handshake   ending   // how it ended else
+	answer       byte     // type of the first record received, 0 if none
+	server       *Server  // nil if its certificate did not arrive
+	asked        bool     // a CertificateRequest arrived
+	sent         bool     // and a certificate was presented
+	renegotiated bool     // it arrived after the handshake, in another one (TLS 1.2)
+	authorities  [][]byte // the acceptable CAs, DER Names
+	goodProblem  error    // why Go would not send the good certificate
+	established  bool     // the handshake ended well on our side
+	handshake    ending   // how it ended else
 
-	ticket  bool   // a TLS 1.3 ticket arrived
+	tickets int    // TLS 1.3 tickets that arrived
 	greeted bool   // data arrived before any request (looked for in TLS 1.3)
 	verdict ending // how the wait for the server's verdict ended else
 	hurried bool   // the time was over before the silence meant anything
 
 	exchanged   bool      // a request was made
-	speaksHTTP  bool      // the URL or ALPN says that HTTP is spoken
+	speaksHTTP  bool      // the target or ALPN says that HTTP is spoken
 	response    *response // nil if there was none
 	foreign     bool      // the answer was something else than HTTP
 	exchangeEnd ending    // why there was no answer
 
-	alert   *Alert // of the error that ended the last step
-	failure error
+	alert         *Alert // of the error that ended the last step
+	failure       error
+	read, written int64 // octets
+	took          time.Duration
 }
 
 // offered tells whether the server offers the version. It is not sure where
@@ -92,4 +97,31 @@ func (e *evidence) describe(end ending) string {
 		return "our side gave up: " + escape(e.failure.Error())
 	}
 	return ""
+}
+
+func (e *evidence) describeExchange() string {
+	if e.foreign {
+		return "what the server sent is no HTTP"
+	}
+	if errors.Is(e.failure, errHead) {
+		return escape(e.failure.Error())
+	}
+	return e.describe(e.exchangeEnd)
+}
+
+// tells is the end of a connection in one line.
+func (e *evidence) tells() string {
+	switch {
+	case e.dial != nil:
+		return e.dial.Error()
+	case !e.established:
+		return e.describe(e.handshake)
+	case e.response != nil:
+		return fmt.Sprintf("%s %d", e.response.protocol, e.response.status)
+	case e.exchanged:
+		return e.describeExchange()
+	case e.verdict != endNone:
+		return e.describe(e.verdict)
+	}
+	return "the handshake was finished"
 }

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -68,14 +69,14 @@ func newLeaf(t testing.TB, name string, usage x509.ExtKeyUsage, issuer *identity
 	}, issuer)
 }
 
-func (i *identity) tls() tls.Certificate {
-	return tls.Certificate{Certificate: i.chain, PrivateKey: i.key}
+func (i *identity) tls() *tls.Certificate {
+	return &tls.Certificate{Certificate: i.chain, PrivateKey: i.key, Leaf: i.certificate}
 }
 
-// fixture is a server with a CA of its own, and three clients: nobody, one
-// whom the server's client CA knows, and one of another CA.
+// fixture is a server with a CA of its own, and clients that the server's
+// client CA knows.
 type fixture struct {
-	serverCA, server, clientCA, good, stranger *identity
+	serverCA, server, clientCA, good, other *identity
 }
 
 var newFixture = sync.OnceValue(func() *fixture {
@@ -83,7 +84,7 @@ var newFixture = sync.OnceValue(func() *fixture {
 	f := &fixture{serverCA: newCA(t, "Server CA"), clientCA: newCA(t, "Client CA")}
 	f.server = newLeaf(t, "localhost", x509.ExtKeyUsageServerAuth, f.serverCA)
 	f.good = newLeaf(t, "alice", x509.ExtKeyUsageClientAuth, f.clientCA)
-	f.stranger = newLeaf(t, "alice", x509.ExtKeyUsageClientAuth, newCA(t, "Another CA"))
+	f.other = newLeaf(t, "bob", x509.ExtKeyUsageClientAuth, f.clientCA)
 	return f
 })
 
@@ -93,16 +94,15 @@ type fixtureTB struct{ testing.TB }
 func (fixtureTB) Helper()           {}
 func (fixtureTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
-func (f *fixture) config(t testing.TB, target string, client *identity) Config {
+func (f *fixture) config(t testing.TB, target string, good *identity) Config {
 	t.Helper()
 	parsed, err := ParseTarget(target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := Config{Target: parsed, Roots: []*x509.Certificate{f.serverCA.certificate}, Timeout: probeTimeout, Now: time.Now}
-	if client != nil {
-		certificate := client.tls()
-		c.Certificate = &certificate
+	if good != nil {
+		c.Good = good.tls()
 	}
 	return c
 }
@@ -116,48 +116,33 @@ func run(t testing.TB, c Config) *Report {
 	return report
 }
 
-// summary is a line for each version and one for the outcome.
-func summary(r *Report) string {
+// modes is the mode of a report, or of each of its children if they differ.
+func modes(r *Report) string {
+	if r.Mode != Conditional && r.Mode != ModeInconclusive || len(r.Children) == 0 {
+		return string(r.Mode)
+	}
+	var out []string
+	for _, c := range r.Children {
+		out = append(out, fmt.Sprintf("%s %s %s", c.TLS, c.Path, c.Mode))
+	}
+	return string(r.Mode) + ": " + strings.Join(out, ", ")
+}
+
+// dump is a report for a person who wonders what went wrong.
+func dump(r *Report) string {
 	var b strings.Builder
-	for _, v := range r.TLS {
-		if v.Offered != Yes {
-			fmt.Fprintf(&b, "%s offered %s\n", v.Version, v.Offered)
-			continue
-		}
-		fmt.Fprintf(&b, "%s requested %s, none %s", v.Version, v.Requested, attemptSummary(&v.None))
-		if v.Ours != nil {
-			fmt.Fprintf(&b, ", ours %s", attemptSummary(v.Ours))
-		}
-		b.WriteByte('\n')
+	fmt.Fprintf(&b, "%s at %s, %s, %s: %s", r.Mode, r.EnforcedAt, r.Strength, r.Outcome, r.Reason)
+	for _, c := range r.Cases {
+		fmt.Fprintf(&b, "\n%s %s %-12s %s at %s, %s: %s", c.TLS, c.Path, c.Case, c.Verdict, c.Layer, c.Strength, c.Detail)
 	}
-	return b.String() + r.Outcome.String()
-}
-
-func attemptSummary(a *Attempt) string {
-	s := fmt.Sprintf("%s %s", a.Verdict, a.Layer)
-	if a.Alert != nil {
-		s += fmt.Sprintf(" a%d", a.Alert.Number)
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "\n%s %s %s: %s", f.ID, f.Severity, f.Where, f.Title)
 	}
-	if a.HTTP != nil {
-		s += fmt.Sprintf(" %d", a.HTTP.Status)
-	}
-	return s
-}
-
-// checkSummary compares line by line; want's lines may be indented.
-func checkSummary(t testing.TB, r *Report, want string) {
-	t.Helper()
-	var lines []string
-	for _, line := range strings.Split(strings.TrimSpace(want), "\n") {
-		lines = append(lines, strings.TrimSpace(line))
-	}
-	if got, want := summary(r), strings.Join(lines, "\n"); got != want {
-		t.Errorf("got\n%s\nwant\n%s\nreason: %s\n%+v", got, want, r.Reason, r.TLS)
-	}
+	return b.String()
 }
 
 // files are the fixture as real programs read it.
-type files struct{ certificate, key, clientCA string }
+type files struct{ certificate, key, both, clientCA, good, list string }
 
 func (f *fixture) write(t testing.TB, dir string) files {
 	t.Helper()
@@ -165,17 +150,33 @@ func (f *fixture) write(t testing.TB, dir string) files {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(name, kind string, der []byte) string {
+	write := func(name string, blocks ...*pem.Block) string {
+		var text []byte
+		for _, b := range blocks {
+			text = append(text, pem.EncodeToMemory(b)...)
+		}
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
+	certificate := func(i *identity) *pem.Block { return &pem.Block{Type: "CERTIFICATE", Bytes: i.certificate.Raw} }
+	private := &pem.Block{Type: "PRIVATE KEY", Bytes: key}
+	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour),
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: f.good.certificate.SerialNumber, RevocationTime: time.Now().Add(-time.Minute)}},
+	}, f.clientCA.certificate, f.clientCA.key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return files{
-		certificate: write("server.crt", "CERTIFICATE", f.server.certificate.Raw),
-		key:         write("server.key", "PRIVATE KEY", key),
-		clientCA:    write("client-ca.crt", "CERTIFICATE", f.clientCA.certificate.Raw),
+		certificate: write("server.crt", certificate(f.server)),
+		key:         write("server.key", private),
+		both:        write("server.pem", certificate(f.server), private),
+		clientCA:    write("client-ca.crt", certificate(f.clientCA)),
+		good:        write("good.crt", certificate(f.good)),
+		list:        write("client-ca.crl", &pem.Block{Type: "X509 CRL", Bytes: list}),
 	}
 }
 
@@ -199,14 +200,20 @@ func startServer(t testing.TB, address, program string, args ...string) {
 	}
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.WaitDelay = time.Second // its own processes may hold the output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
+		_ = cmd.Process.Signal(syscall.SIGTERM) // so that it ends its own processes
+		select {
+		case <-exited:
+		case <-time.After(3 * time.Second):
+			_ = cmd.Process.Kill()
+			<-exited
+		}
 		_ = stdin.Close()
 		if t.Failed() {
 			t.Logf("%s said:\n%s", program, output.String())

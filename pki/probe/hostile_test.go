@@ -96,14 +96,14 @@ func TestHostile(t *testing.T) {
 func TestClosedAtAnyOctet(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
-	server := serve(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
+	server := serveHTTP(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
 	whole := checkCut(t, f, server, 1<<20)
 	if whole.Outcome != OK {
 		t.Fatalf("uncut: %s", whole.Reason)
 	}
 	for n := 0; n < 1100; n += 37 {
 		if report := checkCut(t, f, server, n); report.Outcome == OK || report.Outcome == Violated && !strings.Contains(report.Reason, "closed the connection without an alert") {
-			t.Errorf("cut after %d octets: %s, %s\n%s", n, report.Outcome, report.Reason, summary(report))
+			t.Errorf("cut after %d octets: %s, %s\n%s", n, report.Outcome, report.Reason, dump(report))
 		}
 	}
 }
@@ -134,7 +134,7 @@ func TestNamesOfThePeer(t *testing.T) {
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}, f.serverCA)
 	config := f.serverConfig(tls.RequestClientCert)
-	config.Certificates = []tls.Certificate{leaf.tls()}
+	config.Certificates = []tls.Certificate{*leaf.tls()}
 	config.ClientCAs = x509.NewCertPool()
 	for i := range 1000 {
 		name := nameDER(t, attribute(asn1.ObjectIdentifier{2, 5, 4, 3}, fmt.Sprint(evil, i)))
@@ -156,8 +156,8 @@ func TestNamesOfThePeer(t *testing.T) {
 	if len(v.AcceptableCAs) != maxNames || v.AcceptableCAsOmitted != 900 || v.AcceptableCAs[2] != `CN=\1B[2J\0D\0A\E2\80\AE2` {
 		t.Errorf("%d names, %d omitted, %q", len(v.AcceptableCAs), v.AcceptableCAsOmitted, v.AcceptableCAs)
 	}
-	if v.None.HTTP == nil || !strings.HasPrefix(v.None.HTTP.Location, `/\1B[2Jaaa`) || !strings.HasSuffix(v.None.HTTP.Location, "…") {
-		t.Errorf("%+v", v.None)
+	if h := report.Cases[0].HTTP; h == nil || !strings.HasPrefix(h.Location, `/\1B[2Jaaa`) || !strings.HasSuffix(h.Location, "…") {
+		t.Errorf("%+v", h)
 	}
 	if got := report.Server.Chain[0].Subject; got != `CN=\1B[2J\0D\0A\E2\80\AE` {
 		t.Errorf("subject %s", got)
@@ -177,7 +177,7 @@ func isSafeJSON(text []byte) bool {
 func TestMemory(t *testing.T) {
 	f := newFixture()
 	block := strings.Repeat("a", 1<<16)
-	address := serve(t, f.serverConfig(tls.RequestClientCert), func(w http.ResponseWriter, _ *http.Request) { drip(w, block, 0) })
+	address := serveHTTP(t, f.serverConfig(tls.RequestClientCert), func(w http.ResponseWriter, _ *http.Request) { drip(w, block, 0) })
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	report := run(t, f.config(t, address, f.good))
@@ -185,7 +185,7 @@ func TestMemory(t *testing.T) {
 	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
 		t.Errorf("%d MiB were allocated", used>>20)
 	}
-	if got := report.TLS[0].None.HTTP; got == nil || got.BodyOctets != maxBody || !got.BodyComplete {
-		t.Errorf("%+v", report.TLS[0].None)
+	if got := report.Cases[0].HTTP; got == nil || got.BodyOctets != maxBody || !got.BodyComplete {
+		t.Errorf("%+v", report.Cases[0])
 	}
 }

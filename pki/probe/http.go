@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net/http/httputil"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // The bounds on an HTTP answer. They keep it in memory and, with the timeout,
@@ -25,31 +27,58 @@ var (
 	errHead    = errors.New("reading the answer: broken HTTP")
 )
 
-// request is a GET with the fields that a server may insist on (RFC 9112,
-// Section 3.2, for Host).
-func request(t Target) string {
-	return "GET " + t.path + " HTTP/1.1\r\n" +
-		"Host: " + t.authority() + "\r\n" +
-		"User-Agent: mutual\r\n" +
-		"Accept: */*\r\n" +
-		"Connection: close\r\n\r\n"
+// request is a GET of one page.
+type request struct {
+	path, authority string
+	fields          []Field
+}
+
+func (p *prober) request(path string) request {
+	authority := p.Host
+	if authority == "" {
+		authority = p.Target.authority()
+	}
+	return request{path: path, authority: authority, fields: p.Fields}
+}
+
+// http1 is the request in HTTP/1.1, with the fields that a server may insist on
+// (RFC 9112, Section 3.2, for Host).
+func (r request) http1() string {
+	var b strings.Builder
+	b.WriteString("GET " + r.path + " HTTP/1.1\r\nHost: " + r.authority + "\r\n")
+	for _, f := range r.allFields() {
+		b.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
+	b.WriteString("Connection: close\r\n\r\n")
+	return b.String()
+}
+
+// allFields are those of the caller, and ours where the caller gave no other.
+func (r request) allFields() []Field {
+	var out []Field
+	for _, f := range []Field{{"User-Agent", "mutual"}, {"Accept", "*/*"}} {
+		if !slices.ContainsFunc(r.fields, func(given Field) bool { return strings.EqualFold(given.Name, f.Name) }) {
+			out = append(out, f)
+		}
+	}
+	return append(out, r.fields...)
 }
 
 // head is what matters of a status line and its header fields.
 type head struct {
 	status   int
 	location string
+	server   string // the Server field
 	chunked  bool
 	length   int64 // -1: none given
 }
 
-// response is an answer whose head was read whole. Its body is hashed, not
-// kept.
+// response is an answer whose head was read whole.
 type response struct {
 	head
-	body     [sha256.Size]byte
-	octets   int64
-	complete bool // read to its end, or to maxBody
+	protocol string // HTTP/1.1 or HTTP/2
+	body     []byte // at most maxBody
+	complete bool   // read to its end, or to maxBody
 }
 
 // readResponse reads one final answer to a GET. If the body breaks off, the
@@ -128,6 +157,8 @@ func (h *head) setField(name, value string) error {
 	switch name {
 	case "location":
 		h.location = value
+	case "server":
+		h.server = value
 	case "transfer-encoding":
 		h.chunked = strings.HasSuffix(strings.ToLower(value), "chunked")
 	case "content-length":
@@ -151,27 +182,49 @@ func readBody(r *bufio.Reader, h head) *response {
 	case h.length >= 0:
 		body, expected = io.LimitReader(r, h.length), min(h.length, maxBody)
 	}
-	hash := sha256.New()
-	n, err := io.Copy(hash, io.LimitReader(body, maxBody))
-	a := &response{head: h, octets: n}
+	a := &response{head: h, protocol: "HTTP/1.1"}
+	var err error
+	a.body, err = io.ReadAll(io.LimitReader(body, maxBody))
+	n := int64(len(a.body))
 	a.complete = n == maxBody || err == nil && (expected < 0 || n == expected)
-	hash.Sum(a.body[:0])
 	return a
 }
 
 // view is the answer as the Report shows it.
 func (a *response) view() *HTTP {
+	sum := sha256.Sum256(a.body)
 	return &HTTP{
+		Protocol:     a.protocol,
 		Status:       a.status,
 		Location:     escape(a.location),
-		BodyOctets:   a.octets,
-		BodySHA256:   hex.EncodeToString(a.body[:]),
+		Server:       escape(a.server),
+		BodyOctets:   int64(len(a.body)),
+		BodySHA256:   hex.EncodeToString(sum[:]),
 		BodyComplete: a.complete,
 	}
 }
 
-// sameAs reports whether two answers show a client the same; it means nothing
-// if one of them is not complete.
-func (a *response) sameAs(b *response) bool {
-	return a.status == b.status && a.location == b.location && a.body == b.body
+// likeness says how much of the words of two bodies is the same: 1 for equal
+// bodies, 0 for bodies without a word in common.
+func (a *response) likeness(b *response) float64 {
+	if bytes.Equal(a.body, b.body) {
+		return 1
+	}
+	counts := map[string][2]int{}
+	for i, body := range [][]byte{a.body, b.body} {
+		for _, word := range bytes.FieldsFunc(body, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+			c := counts[string(word)]
+			c[i]++
+			counts[string(word)] = c
+		}
+	}
+	common, all := 0, 0
+	for _, c := range counts {
+		common += min(c[0], c[1])
+		all += max(c[0], c[1])
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(common) / float64(all)
 }

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"strings"
@@ -34,8 +33,8 @@ func TestReadResponse(t *testing.T) {
 			t.Errorf("%s: %v", row.name, err)
 			continue
 		}
-		if a.status != row.status || a.octets != int64(len(row.body)) || a.body != sha256.Sum256([]byte(row.body)) || a.complete != row.complete {
-			t.Errorf("%s: got status %d, %d octets, complete %v", row.name, a.status, a.octets, a.complete)
+		if a.status != row.status || string(a.body) != row.body || a.complete != row.complete {
+			t.Errorf("%s: got status %d, %d octets, complete %v", row.name, a.status, len(a.body), a.complete)
 		}
 	}
 }
@@ -87,10 +86,10 @@ func FuzzReadResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if a.status < 200 || a.status > 999 || a.octets > maxBody {
-			t.Errorf("status %d, %d octets", a.status, a.octets)
+		if a.status < 200 || a.status > 999 || len(a.body) > maxBody {
+			t.Errorf("status %d, %d octets", a.status, len(a.body))
 		}
-		if b, err := read(); err != nil || !a.sameAs(b) {
+		if b, err := read(); err != nil || a.status != b.status || a.location != b.location || a.likeness(b) != 1 {
 			t.Errorf("read again: %v, %v", b, err)
 		}
 		if view := a.view(); !isSafe(view.Location) {

@@ -2,159 +2,280 @@ package probe
 
 import (
 	"context"
-	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 )
-
-// DefaultTimeout bounds a connection from its first packet to its last, if
-// Config.Timeout is zero.
-const DefaultTimeout = 5 * time.Second
-
-// The parts of the timeout after which the silence of a TLS 1.3 server that
-// sends no tickets is taken for an answer. Where an HTTP request follows it is
-// short: if the verdict is only late, the next read still meets it.
-const (
-	silenceBeforeRequest = 10
-	silenceAlone         = 2
-)
-
-// Config is what a probe is given.
-type Config struct {
-	Target      Target
-	Certificate *tls.Certificate    // ours, leaf first, with its crypto.Signer; nil: only nobody is tried
-	Roots       []*x509.Certificate // the only trust anchors for the server; nil: its chain is not checked
-	Timeout     time.Duration       // for each connection, and for the name's lookup; zero: DefaultTimeout
-	Now         func() time.Time    // the clock, required
-}
-
-func (c *Config) check() error {
-	switch {
-	case c.Target.IsZero():
-		return errors.New("probing: no target")
-	case c.Now == nil:
-		return errors.New("probing: no clock")
-	case c.Timeout < 0:
-		return fmt.Errorf("probing %s: the timeout %v is negative", c.Target, c.Timeout)
-	case c.Roots != nil && len(c.Roots) == 0:
-		return fmt.Errorf("probing %s: the list of trust anchors is empty", c.Target)
-	}
-	if c.Certificate == nil {
-		return nil
-	}
-	if _, ok := c.Certificate.PrivateKey.(crypto.Signer); !ok || len(c.Certificate.Certificate) == 0 {
-		return fmt.Errorf("probing %s: the client certificate lacks its chain or its private key", c.Target)
-	}
-	return nil
-}
 
 // prober holds what the connections of one probe share.
 type prober struct {
 	Config
 	pool      *x509.CertPool
-	addresses []netip.AddrPort // to try; one, once a connection was made
-	noALPN    bool             // the server refuses to go on with our protocols
-	timed     bool             // the report has its timings
+	strangers *strangers
+	place     place
+	protocols []string // to offer in ALPN
+	speaks    bool     // requests are made
+	timed     bool     // the report has its timings
+	pages     []*page
+	spent     time.Duration // on connections
 	report    *Report
+
+	connections int
+	traceError  error
 }
 
-// Run probes an endpoint: at most some ten connections, one after the other.
-// The error is for a Config that cannot be used; what goes wrong at the
-// endpoint or on the way is in the Report.
+// Run probes an endpoint: some ten connections for a page, one after the other.
+// The error is for a Config that cannot be used and for a trace that could not
+// be written; what goes wrong at the endpoint or on the way is in the Report.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	p := newProber(cfg)
+	if err := p.resolve(ctx); err != nil {
+		p.unreachable(err)
+		return p.report, nil
+	}
+	p.probe(ctx)
+	return p.report, p.traceError
+}
+
+func newProber(cfg Config) *prober {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	p := &prober{Config: cfg, report: &Report{
-		SchemaVersion: SchemaVersion,
-		Target:        cfg.Target.String(),
-		TLS:           []Version{},
-	}}
+	if cfg.Expect == "" {
+		cfg.Expect = ExpectRequired
+		if cfg.Good != nil && cfg.Level == Check {
+			cfg.Expect = ExpectVerified
+		}
+	}
+	p := &prober{Config: cfg, strangers: newStrangers(cfg.Now()), protocols: []string{protocolHTTP, protocolHTTP2}}
+	p.speaks = cfg.application() != AppNone
+	if cfg.ALPN != nil {
+		p.protocols = cfg.ALPN
+	}
+	p.report = &Report{
+		Target: cfg.Target.String(), Mode: ModeInconclusive, EnforcedAt: LayerNone, Strength: Weak, Expected: cfg.Expect,
+		TLS: []Version{}, Children: []Child{}, Cases: []Case{}, Findings: []Finding{},
+	}
 	if cfg.Roots != nil {
 		p.pool = x509.NewCertPool()
 		for _, root := range cfg.Roots {
 			p.pool.AddCert(root)
 		}
 	}
-	if err := p.resolve(ctx); err != nil {
-		p.report.Reason = escape(err.Error())
-		return p.report, nil
-	}
-	p.probe(ctx)
-	return p.report, nil
+	return p
+}
+
+func (p *prober) unreachable(err error) {
+	p.report.TLS = []Version{}
+	p.report.Mode, p.report.Reason = Unreachable, escape(err.Error())
 }
 
 func (p *prober) probe(ctx context.Context) {
 	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		version, err := p.probeVersion(ctx, v)
 		if err != nil {
-			p.report.TLS = []Version{}
-			p.report.Reason = escape(err.Error())
+			p.unreachable(err)
 			return
 		}
 		p.report.TLS = append(p.report.TLS, version)
 	}
 	p.confirmNotOffered(ctx)
-	p.report.Outcome, p.report.Reason = conclude(p.report)
+	for _, g := range p.pages {
+		g.judge()
+		p.report.Children = append(p.report.Children, g.conclude())
+		for _, t := range g.trials() {
+			p.report.Cases = append(p.report.Cases, t.Case)
+		}
+	}
+	p.markPostHandshake()
+	p.control(ctx)
+	p.report.Stack = p.stack()
+	p.conclude()
+	p.report.Senders = p.senders()
+	p.find()
 }
 
-// probeVersion makes the attempts in one version. The error is that of a
-// server that cannot be reached at all.
+// probeVersion makes the cases in one version. The error is that of a server
+// that cannot be reached at all.
 func (p *prober) probeVersion(ctx context.Context, version uint16) (Version, error) {
 	v := Version{Version: versionName(version), Requested: Unknown}
-	nobody := p.connect(ctx, version, nil)
+	nobody := p.visit(ctx, CaseNone, version, p.paths()[0], nil)
 	if nobody.dial != nil {
 		if p.report.Address == "" {
 			return v, nobody.dial
 		}
-		v.Offered, v.None = Unknown, judge(nobody)
-		v.Outcome, v.Reason = CouldNotTell, v.None.Detail
+		v.Offered, v.Reason = Unknown, nobody.Detail
+		p.report.Cases = append(p.report.Cases, nobody.Case)
 		return v, nil
 	}
 	var sure bool
 	if v.Offered, sure = nobody.offered(); v.Offered == No && !sure {
-		nobody = p.connect(ctx, version, nil) // once is no pattern
+		nobody = p.visit(ctx, CaseNone, version, p.paths()[0], nil) // once is no pattern
 		v.Offered, sure = nobody.offered()
 		v.unconfirmed = v.Offered == No && !sure
 	}
-	v.None = judge(nobody)
 	if v.Offered != Yes {
-		v.Outcome, v.Reason = CouldNotTell, v.None.Detail
+		v.Reason = nobody.Detail
+		p.report.Cases = append(p.report.Cases, nobody.Case)
 		return v, nil
 	}
 	v.Requested = nobody.requested()
+	v.authorities, v.goodProblem = nobody.authorities, nobody.goodProblem
 	v.AcceptableCAs, v.AcceptableCAsOmitted = authorityNames(nobody.authorities)
-	p.tryOurs(ctx, version, &v, nobody)
+	if p.report.Server != nil && p.report.Server.Trust == Untrusted {
+		if nobody.Verdict == Accepted {
+			nobody.tell("the server is not trusted, so nothing was sent after the handshake")
+		}
+		v.Reason = "the server is not trusted"
+		p.report.Cases = append(p.report.Cases, nobody.Case)
+		return v, nil
+	}
+	var before *page
+	for i, path := range p.paths() {
+		if i > 0 {
+			nobody = p.again(ctx, before.none, path)
+		}
+		before = p.probePage(ctx, nobody, path, before)
+		p.pages = append(p.pages, before)
+		if nobody.asked {
+			v.Requested = Yes
+		}
+	}
 	return v, nil
 }
 
-// tryOurs makes the attempt with our certificate, if there is one and the
-// server is not known to be the wrong one, and judges the version.
-func (p *prober) tryOurs(ctx context.Context, version uint16, v *Version, nobody *evidence) {
-	if p.report.Server != nil && p.report.Server.Trust == Untrusted {
-		v.None.withhold()
-		v.Outcome, v.Reason = Violated, "the server is not trusted"
-		return
+// probePage makes the other cases for a page, of which nobody's has been made.
+func (p *prober) probePage(ctx context.Context, nobody *trial, path string, before *page) *page {
+	g := &page{version: nobody.version, path: path, statuses: p.Statuses, none: nobody}
+	if nobody.exchanged && nobody.exchangeEnd == endSilence && p.application() == AppAuto && !nobody.speaksHTTP {
+		p.speaks = false // it does not answer HTTP: what costs the whole timeout is not done again
 	}
-	if p.Certificate == nil {
-		judgeNobody(&v.None, nobody)
-		v.Outcome, v.Reason = v.conclude()
-		return
+	if !nobody.asked {
+		return g
 	}
-	ours := p.connect(ctx, version, p.Certificate)
-	attempt := judge(ours)
-	v.Ours = &attempt
-	if repeat := judgeDifference(&v.None, v.Ours, nobody, ours); repeat {
-		judgeControl(&v.None, v.Ours, nobody, ours, p.connect(ctx, version, nil))
+	if before == nil {
+		before = &page{}
 	}
-	v.Outcome, v.Reason = v.conclude()
+	try := func(id CaseID, earlier *trial, present presenter) *trial {
+		if !p.makes(id) || present == nil {
+			return nil
+		}
+		if earlier.settled() {
+			return earlier.forPath(path)
+		}
+		return p.visit(ctx, id, g.version, path, present)
+	}
+	earlierStrangers := map[CaseID]*trial{}
+	for _, t := range before.strangers {
+		earlierStrangers[t.id] = t
+	}
+	g.good = try(CaseGood, before.good, fixed(p.Good))
+	g.other = try(CaseOther, before.other, fixed(p.Other))
+	for _, stranger := range []struct {
+		id      CaseID
+		present presenter
+	}{{CaseStranger, p.stranger(nil)}, {CaseImpostor, p.impostor(nobody)}} {
+		if t := try(stranger.id, earlierStrangers[stranger.id], stranger.present); t != nil {
+			g.strangers = append(g.strangers, t)
+		}
+	}
+	g.false = try(CaseFalseProof, before.false, p.falseProof())
+	p.repeatNobody(ctx, g)
+	return g
+}
+
+// repeatNobody asks as nobody again, at once and a second later, where the
+// judgement depends on whether the page is always the same: it may show the time.
+func (p *prober) repeatNobody(ctx context.Context, g *page) {
+	for _, pause := range []time.Duration{0, 1100 * time.Millisecond} {
+		if pause > 0 && g.unlike > 0 || pause == 0 && !g.needsRepetition() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		again := p.connect(ctx, visit{id: CaseNone, version: g.version, path: g.path})
+		if !g.repeated(again) {
+			g.unlike = 1
+			return
+		}
+	}
+}
+
+// presenter gives the certificate that a case presents when the server asks.
+type presenter = func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+
+func fixed(c *tls.Certificate) presenter {
+	if c == nil {
+		return nil
+	}
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c, nil }
+}
+
+// stranger presents a self-made certificate.
+func (p *prober) stranger(issuer []byte) presenter {
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return p.strangers.certificate(issuer, info)
+	}
+}
+
+// impostor presents a self-made certificate that names as its issuer a CA that
+// the server asks for: the one that the good certificate has, if there is one,
+// else the first.
+func (p *prober) impostor(nobody *trial) presenter {
+	switch {
+	case p.Good != nil:
+		return p.stranger(p.Good.Leaf.RawIssuer)
+	case len(nobody.authorities) > 0 && len(nobody.authorities[0]) > 0:
+		return p.stranger(nobody.authorities[0])
+	}
+	return nil
+}
+
+// falseProof presents the good certificate, or else a stranger's, and proves
+// possession of its key with a false signature.
+func (p *prober) falseProof() presenter {
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if p.Good != nil {
+			return withoutKey(p.Good)
+		}
+		c, err := p.strangers.certificate(nil, info)
+		if err != nil {
+			return nil, err
+		}
+		return withoutKey(c)
+	}
+}
+
+// visit makes a case.
+func (p *prober) visit(ctx context.Context, id CaseID, version uint16, path string, present presenter) *trial {
+	e := p.connect(ctx, visit{id: id, version: version, path: path, present: present})
+	return &trial{evidence: e, Case: judge(e)}
+}
+
+// again makes a case for another path, unless its outcome is settled.
+func (p *prober) again(ctx context.Context, t *trial, path string) *trial {
+	if t.settled() {
+		return t.forPath(path)
+	}
+	return p.visit(ctx, t.id, t.version, path, t.present)
+}
+
+// settled reports whether a case ended before its path was known to the server.
+func (t *trial) settled() bool {
+	return t != nil && !t.exchanged && t.dial == nil && (t.Verdict == Rejected || t.Verdict == LocalRefused)
+}
+
+func (t *trial) forPath(path string) *trial {
+	e := *t.evidence
+	e.path = path
+	return &trial{evidence: &e, Case: judge(&e)}
 }
 
 // confirmNotOffered looks again at a version that is offered where another
@@ -162,9 +283,9 @@ func (p *prober) tryOurs(ctx context.Context, version uint16, v *Version, nobody
 // that has shut us out in the meantime says nothing of what it offers.
 func (p *prober) confirmNotOffered(ctx context.Context) {
 	var offered uint16
-	for i := range p.report.TLS {
-		if p.report.TLS[i].Offered == Yes {
-			offered = versionNumber(p.report.TLS[i].Version)
+	for _, v := range p.report.TLS {
+		if v.Offered == Yes {
+			offered = versionNumber(v.Version)
 		}
 	}
 	for i := range p.report.TLS {
@@ -172,9 +293,83 @@ func (p *prober) confirmNotOffered(ctx context.Context) {
 		if !v.unconfirmed || offered == 0 {
 			continue
 		}
-		if again := p.connect(ctx, offered, nil); again.server == nil {
+		if again := p.visit(ctx, CaseNone, offered, p.paths()[0], nil); again.server == nil {
 			v.Offered = Unknown
 			v.Reason = "the server closes the connection, and now also where it did not before"
+		}
+	}
+}
+
+// control repeats, for each version, the case that says whether the server has
+// changed its mind: the good certificate's where it was accepted, else
+// nobody's. A server that has shut us out in the middle makes the cases after
+// that look refused.
+func (p *prober) control(ctx context.Context) {
+	if p.Level == Observe {
+		return
+	}
+	seen := map[uint16]bool{}
+	for i, g := range p.pages {
+		if seen[g.version] || len(g.others()) == 0 || p.report.Children[i].Mode == ModeInconclusive {
+			continue
+		}
+		seen[g.version] = true
+		t := g.none
+		if g.good != nil && g.standing(g.good) == Accepted {
+			t = g.good
+		}
+		again := p.visit(ctx, t.id, t.version, t.path, t.present)
+		if again.differs(t) {
+			again = p.visit(ctx, t.id, t.version, t.path, t.present) // once is no pattern
+		}
+		again.Control = true
+		if !again.differs(t) {
+			again.Verdict, again.Layer, again.Strength, again.Detail = t.Verdict, t.Layer, t.Strength, t.Detail
+		}
+		p.report.Cases = append(p.report.Cases, again.Case)
+		if again.differs(t) {
+			p.changed(i, fmt.Sprintf("the case %s ended otherwise when it was repeated: %s", t.id, again.Detail))
+		}
+	}
+}
+
+// changed makes all pages of a version inconclusive.
+func (p *prober) changed(i int, reason string) {
+	for j, g := range p.pages {
+		if g.version == p.pages[i].version {
+			c := &p.report.Children[j]
+			c.Mode, c.EnforcedAt, c.Strength, c.Reason = ModeInconclusive, LayerNone, Weak, reason
+		}
+	}
+}
+
+// differs reports whether a repetition ended otherwise: what TLS or the status
+// said, or by which alert.
+func (t *trial) differs(first *trial) bool {
+	a, b := judge(t.evidence), judge(first.evidence)
+	alert := func(c Case) int {
+		if c.Alert == nil {
+			return -1
+		}
+		return c.Alert.Number
+	}
+	return a.Verdict != b.Verdict || alert(a) != alert(b) || t.status() != first.status()
+}
+
+// markPostHandshake makes a page inconclusive where TLS 1.2 asks for a
+// certificate after the request, and TLS 1.3 answers with 403 without asking: it
+// would ask after the handshake (RFC 8446, Section 4.6.2), if we could answer.
+func (p *prober) markPostHandshake() {
+	for i, g := range p.pages {
+		if g.version != tls.VersionTLS13 || g.none.asked || g.none.status() != 403 {
+			continue
+		}
+		for _, twin := range p.pages {
+			if twin.version == tls.VersionTLS12 && twin.path == g.path && twin.none.renegotiated {
+				c := &p.report.Children[i]
+				c.Mode, c.EnforcedAt, c.Strength = ModeInconclusive, LayerNone, Weak
+				c.Reason = "HTTP 403: it seems to ask for a certificate after the handshake, which this probe cannot answer"
+			}
 		}
 	}
 }

@@ -1,14 +1,20 @@
 package probe
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,11 +29,18 @@ func TestConfigErrors(t *testing.T) {
 		want   string
 	}{
 		{func(c *Config) { c.Target = Target{} }, "probing: no target"},
-		{func(c *Config) { c.Now = nil }, "probing: no clock"},
+		{func(c *Config) { c.Now = nil }, "probing localhost:1: no clock"},
 		{func(c *Config) { c.Timeout = -1 }, "probing localhost:1: the timeout -1ns is negative"},
 		{func(c *Config) { c.Roots = []*x509.Certificate{} }, "probing localhost:1: the list of trust anchors is empty"},
-		{func(c *Config) { c.Certificate = &tls.Certificate{PrivateKey: f.good.key} }, "probing localhost:1: the client certificate lacks its chain or its private key"},
-		{func(c *Config) { c.Certificate.PrivateKey = nil }, "probing localhost:1: the client certificate lacks its chain or its private key"},
+		{func(c *Config) { c.Good = &tls.Certificate{PrivateKey: f.good.key} }, "probing localhost:1: the client certificate lacks its chain or its private key"},
+		{func(c *Config) { c.Good.PrivateKey = nil }, "probing localhost:1: the client certificate lacks its chain or its private key"},
+		{func(c *Config) { c.Good, c.Other = nil, c.Good }, "probing localhost:1: another certificate is of use beside a good one only"},
+		{func(c *Config) { c.Family = 5 }, "probing localhost:1: there is no address family 5"},
+		{func(c *Config) { c.Paths = []string{"/a b"} }, `probing localhost:1: the path "/a b" is no path of a request: it begins with / and is printable ASCII`},
+		{func(c *Config) { c.Paths = []string{"admin"} }, `probing localhost:1: the path "admin" is no path of a request: it begins with / and is printable ASCII`},
+		{func(c *Config) { c.Host = "a\r\nb" }, `probing localhost:1: "Host": "a\r\nb" is no header field`},
+		{func(c *Config) { c.Fields = []Field{{"a b", "c"}} }, `probing localhost:1: "a b": "c" is no header field`},
+		{func(c *Config) { c.Skip = []CaseID{"nobody"} }, `probing localhost:1: there is no case "nobody"`},
 	} {
 		c := f.config(t, "localhost:1", f.good)
 		row.change(&c)
@@ -77,41 +90,32 @@ func TestVersionNotOffered(t *testing.T) {
 			}
 		}
 	}
-	const only12 = `
-		1.2 requested yes, none rejected tlsHandshake a40, ours accepted http 200
-		1.3 offered no
-		ok`
+	const only12 = "REQUIRED_VERIFIED ok, 1.2 yes, 1.3 no"
 	for _, row := range []struct {
 		name   string
 		change func(*tls.Config)
 		want   string
 	}{
 		{"only 1.2", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, only12},
-		{"only 1.3", func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }, `
-			1.2 offered no
-			1.3 requested yes, none rejected tlsPostHandshake a116, ours accepted http 200
-			ok`},
-		{"neither", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, `
-			1.2 offered no
-			1.3 offered no
-			couldNotTell`},
+		{"only 1.3", func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }, "REQUIRED_VERIFIED ok, 1.2 no, 1.3 yes"},
+		{"neither", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, "INCONCLUSIVE couldNotTell, 1.2 no, 1.3 no"},
 		{"1.3 closed without a word", closing(false), only12},
-		{"everything closed after a while", closing(true), `
-			1.2 requested yes, none rejected tlsHandshake a40, ours accepted http 200
-			1.3 offered unknown
-			couldNotTell`},
-		{"protocols refused", func(c *tls.Config) { c.NextProtos = []string{"h2"} }, `
-			1.2 requested yes, none rejected tlsHandshake a40, ours accepted http 200
-			1.3 requested yes, none rejected tlsPostHandshake a116, ours accepted http 200
-			ok`},
+		{"everything closed after a while", closing(true), "INCONCLUSIVE couldNotTell, 1.2 yes, 1.3 unknown"},
+		{"protocols refused", func(c *tls.Config) { c.NextProtos = []string{"spdy"} }, "REQUIRED_VERIFIED ok, 1.2 yes, 1.3 yes"},
 		{"a weak cipher suite only", func(c *tls.Config) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256}
 		}, only12},
 	} {
 		config := f.serverConfig(tls.RequireAndVerifyClientCert)
 		row.change(config)
-		address := serve(t, config, hello)
-		t.Run(row.name, func(t *testing.T) { checkSummary(t, run(t, f.config(t, address, f.good)), row.want) })
+		address := serveHTTP(t, config, hello)
+		t.Run(row.name, func(t *testing.T) {
+			report := run(t, f.config(t, address, f.good))
+			got := fmt.Sprintf("%s %s, 1.2 %s, 1.3 %s", report.Mode, report.Outcome, report.TLS[0].Offered, report.TLS[1].Offered)
+			if got != row.want {
+				t.Errorf("got %s, want %s\n%s", got, row.want, dump(report))
+			}
+		})
 	}
 }
 
@@ -126,50 +130,111 @@ func TestOneVersionOpen(t *testing.T) {
 		}
 		return f.serverConfig(tls.NoClientCert), nil
 	}
-	report := run(t, f.config(t, serve(t, config, hello), nil))
-	checkSummary(t, report, `
-		1.2 requested no, none accepted http 200
-		1.3 requested yes, none rejected tlsPostHandshake a116
-		violated`)
+	report := run(t, f.config(t, serveHTTP(t, config, hello), nil))
+	if got, want := modes(report), "CONDITIONAL: 1.2 / NOT_REQUESTED, 1.3 / REQUIRED_UNCONFIRMED"; got != want || report.Outcome != Violated {
+		t.Errorf("got %s, %s, want %s", got, report.Outcome, want)
+	}
 	if want := "TLS 1.2: no client certificate is requested"; report.Reason != want {
 		t.Errorf("reason %q, want %q", report.Reason, want)
 	}
+	if f := report.Findings[0]; f.ID != "MTLS-001" || f.Severity != Critical || f.Where != "TLS 1.2, /" {
+		t.Errorf("the first finding is %+v", f)
+	}
 }
 
-// TestHTTPDifference is the difference in HTTP over a real server.
-func TestHTTPDifference(t *testing.T) {
+// TestApplications are servers that judge for themselves.
+func TestApplications(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
 	var count atomic.Int64
-	known := func(r *http.Request) bool { return len(r.TLS.PeerCertificates) > 0 }
+	who := func(r *http.Request) string {
+		if len(r.TLS.PeerCertificates) == 0 {
+			return ""
+		}
+		if _, err := r.TLS.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: f.serverConfig(tls.NoClientCert).ClientCAs, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+			return "stranger"
+		}
+		return "good"
+	}
 	for _, row := range []struct {
 		name    string
+		auth    tls.ClientAuthType
 		handler http.HandlerFunc
-		want    string
+		want    Mode
+		at      Layer
 	}{
-		{"nobody 401, ours 403", func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(map[bool]int{false: 401, true: 403}[known(r)])
-		}, "ok requested yes, none rejected http 401, ours accepted %s 403"},
-		{"another page", func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, map[bool]string{false: "log in", true: "secret"}[known(r)])
-		}, "ok requested yes, none rejected http 200, ours accepted http 200"},
-		{"a page that always changes", func(w http.ResponseWriter, _ *http.Request) {
+		{"401 for nobody, 403 for strangers", tls.RequestClientCert, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(map[string]int{"": 401, "stranger": 403, "good": 200}[who(r)])
+		}, RequiredVerified, LayerApp},
+		{"hidden from all but the good", tls.RequestClientCert, func(w http.ResponseWriter, r *http.Request) {
+			if who(r) != "good" {
+				w.WriteHeader(404)
+			}
+		}, RequiredVerified, LayerApp},
+		{"any certificate", tls.RequestClientCert, func(w http.ResponseWriter, r *http.Request) {
+			if who(r) == "" {
+				w.WriteHeader(401)
+			}
+		}, RequiredUnverified, LayerApp},
+		{"required, and the application refuses strangers", tls.RequireAnyClientCert, func(w http.ResponseWriter, r *http.Request) {
+			if who(r) != "good" {
+				w.WriteHeader(403)
+			}
+		}, RequiredVerified, LayerHandshake},
+		{"it shows who comes", tls.VerifyClientCertIfGiven, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "you are %q", who(r))
+		}, OptionalVerified, LayerHandshake},
+		{"a log-in page", tls.RequestClientCert, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, map[bool]string{false: "please log in", true: "the secret"}[who(r) == "good"])
+		}, RequiredVerified, LayerApp},
+		{"a log-in page elsewhere", tls.RequestClientCert, func(w http.ResponseWriter, r *http.Request) {
+			if who(r) != "good" {
+				http.Redirect(w, r, "/login", http.StatusFound)
+			}
+		}, RequiredVerified, LayerApp},
+		{"a page that always changes", tls.RequestClientCert, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, strings.Repeat("a", int(count.Add(1))))
-		}, "couldNotTell requested yes, none inconclusive none 200, ours inconclusive none 200"},
-		{"closed on the request", func(_ http.ResponseWriter, r *http.Request) {
-			if !known(r) {
+		}, ModeInconclusive, LayerNone},
+		{"a page with the time", tls.RequestClientCert, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, "welcome to our page, on which there is nothing to see but the time: it is %d", time.Now().UnixNano())
+		}, OptionalUnverified, LayerNone},
+		{"closed on the request", tls.RequestClientCert, func(_ http.ResponseWriter, r *http.Request) {
+			if who(r) == "" {
 				panic(http.ErrAbortHandler)
 			}
-		}, "ok requested yes, none rejected http, ours accepted http 200"},
+		}, RequiredUnverified, LayerClose},
 	} {
-		config := f.serverConfig(tls.VerifyClientCertIfGiven)
+		config := f.serverConfig(row.auth)
 		config.NextProtos = []string{protocolHTTP}
-		address := serve(t, config, row.handler)
+		address := serveHTTP(t, config, row.handler)
 		t.Run(row.name, func(t *testing.T) {
-			want := strings.Replace(bothVersions(row.want), "%s", string(LayerHandshake), 1)
-			want = strings.Replace(want, "%s", string(LayerPostHandshake), 1)
-			checkSummary(t, run(t, f.config(t, address, f.good)), want)
+			t.Parallel()
+			report := run(t, f.config(t, address, f.good))
+			if report.Mode != row.want || report.EnforcedAt != row.at {
+				t.Errorf("got %s at %s, want %s at %s\n%s", report.Mode, report.EnforcedAt, row.want, row.at, dump(report))
+			}
 		})
+	}
+}
+
+// TestLockedOut: a server that lets nobody in any more after some connections
+// makes the rest look refused; the control shows it.
+func TestLockedOut(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	for after := int64(3); after < 12; after++ {
+		var connections atomic.Int64
+		config := f.serverConfig(tls.RequireAnyClientCert)
+		config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			if connections.Add(1) > after {
+				_ = info.Conn.Close()
+			}
+			return nil, nil
+		}
+		report := run(t, f.config(t, serveHTTP(t, config, hello), f.good))
+		if report.Outcome == OK || report.Mode == RequiredVerified {
+			t.Errorf("after %d connections: %s\n%s", after, report.Mode, dump(report))
+		}
 	}
 }
 
@@ -214,10 +279,9 @@ func TestUntrustedServer(t *testing.T) {
 			if report.Outcome != Violated || !strings.Contains(report.Reason, "the server is not trusted: x509: "+row.want) {
 				t.Errorf("got %s, %s", report.Outcome, report.Reason)
 			}
-			checkSummary(t, report, `
-				1.2 requested yes, none inconclusive none
-				1.3 requested yes, none inconclusive none
-				violated`)
+			if report.Mode != ModeInconclusive || len(report.Cases) != 2 || report.Cases[0].Verdict != Inconclusive || report.Findings[0].ID != "MTLS-012" {
+				t.Errorf("%s", dump(report))
+			}
 			if octets.Load() != 0 || certificates.Load() != 0 {
 				t.Errorf("the server read %d octets and %d certificates", octets.Load(), certificates.Load())
 			}
@@ -240,13 +304,13 @@ func TestServerChanges(t *testing.T) {
 			if connections.Add(1) > 1 {
 				server = other.tls()
 			}
-			return &server, nil
+			return server, nil
 		}
 		config.VerifyConnection = func(state tls.ConnectionState) error {
 			certificates.Add(int64(len(state.PeerCertificates)))
 			return nil
 		}
-		report := run(t, f.config(t, serve(t, config, hello), f.good))
+		report := run(t, f.config(t, serveHTTP(t, config, hello), f.good))
 		if report.Outcome != Violated || !strings.Contains(report.Reason, "the server is not trusted") || certificates.Load() != 0 {
 			t.Errorf("got %s, %s, %d certificates", report.Outcome, report.Reason, certificates.Load())
 		}
@@ -257,7 +321,7 @@ func TestServerChanges(t *testing.T) {
 func TestNotChecked(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
-	address := serve(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
+	address := serveHTTP(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -284,17 +348,201 @@ func TestNotChecked(t *testing.T) {
 	}
 }
 
-// TestNotInTheList: our certificate is sent though the server's list of
-// acceptable CAs does not hold its issuer.
-func TestNotInTheList(t *testing.T) {
+// TestSenders: our certificate is sent though the server's list of acceptable
+// CAs does not hold its issuer, and it is said that others would not.
+func TestSenders(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
-	report := run(t, f.config(t, serve(t, f.serverConfig(tls.RequireAnyClientCert), hello), f.stranger))
-	for _, v := range report.TLS {
-		if !v.Ours.CertificateSent || v.None.CertificateSent {
-			t.Errorf("%+v", v)
+	address := serveHTTP(t, f.serverConfig(tls.RequireAnyClientCert), hello)
+	elsewhere := newLeaf(t, "carol", x509.ExtKeyUsageClientAuth, newCA(t, "Another CA"))
+	for who, want := range map[*identity]bool{f.good: true, elsewhere: false} {
+		report := run(t, f.config(t, address, who))
+		if s := report.Senders; s == nil || s.Go != want || s.Java != want || s.Browsers != want || s.Reason == "" {
+			t.Errorf("%+v, want %v", s, want)
+		}
+		if has := slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.ID == "MTLS-016" }); has == want {
+			t.Errorf("%s", dump(report))
+		}
+		for _, c := range report.Cases {
+			if sent := c.CertificateSent; sent != (c.Case != CaseNone) {
+				t.Errorf("%s: sent %v", c.Case, sent)
+			}
 		}
 	}
+	if s := run(t, f.config(t, address, nil)).Senders; s != nil {
+		t.Errorf("without a certificate: %+v", s)
+	}
+}
+
+// TestLevels counts connections: about a dozen for check, one a version for
+// observe, and only the cases that were asked for.
+func TestLevels(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	for _, row := range []struct {
+		name   string
+		change func(*Config)
+		cases  string
+		mode   Mode
+	}{
+		{"check", func(*Config) {}, "none good stranger impostor false-proof none good stranger impostor false-proof good good", RequiredVerified},
+		{"nothing given", func(c *Config) { c.Good = nil }, "none stranger impostor false-proof none stranger impostor false-proof none none", RequiredUnconfirmed},
+		{"observe", func(c *Config) { c.Level = Observe }, "none none", RequiredUnconfirmed},
+		{"only", func(c *Config) { c.Only = []CaseID{CaseStranger} }, "none stranger none stranger none none", RequiredUnconfirmed},
+		{"skip", func(c *Config) { c.Skip = []CaseID{CaseImpostor, CaseFalseProof} }, "none good stranger none good stranger good good", RequiredVerified},
+		{"other", func(c *Config) { c.Other = f.other.tls() }, "none good other stranger impostor false-proof none good other stranger impostor false-proof good good", RequiredVerified},
+	} {
+		var connections atomic.Int64
+		config := f.serverConfig(tls.RequireAndVerifyClientCert)
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			connections.Add(1)
+			return nil, nil
+		}
+		c := f.config(t, serveHTTP(t, config, hello), f.good)
+		paced := 0
+		c.Pace = func(context.Context) error { paced++; return nil }
+		row.change(&c)
+		report := run(t, c)
+		var cases []string
+		for _, x := range report.Cases {
+			cases = append(cases, string(x.Case))
+		}
+		if strings.Join(cases, " ") != row.cases || report.Mode != row.mode || connections.Load() != int64(len(cases)) || paced != len(cases) {
+			t.Errorf("%s: got %s, %d connections, %s", row.name, report.Mode, connections.Load(), strings.Join(cases, " "))
+		}
+	}
+}
+
+// TestAlertExpected: the alert of nobody and of strangers can be insisted on.
+func TestAlertExpected(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	address := serveHTTP(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
+	for alert, want := range map[int]int{116: 2, 48: 2, 0: 3} { // findings, at least
+		c := f.config(t, address, nil)
+		c.Alert = &alert
+		got := 0
+		for _, f := range run(t, c).Findings {
+			if f.ID == "MTLS-013" {
+				got++
+			}
+		}
+		if got < want {
+			t.Errorf("alert %d: %d findings", alert, got)
+		}
+	}
+}
+
+// TestKeyLogAndTrace: the secrets and the octets of every connection.
+func TestKeyLogAndTrace(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	c := f.config(t, serveHTTP(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello), f.good)
+	var secrets bytes.Buffer
+	c.KeyLog = &secrets
+	traces := map[string]*bytes.Buffer{}
+	c.Trace = func(number int, what string) (io.WriteCloser, error) {
+		b := new(bytes.Buffer)
+		traces[fmt.Sprint(number, " ", what)] = b
+		return nopCloser{b}, nil
+	}
+	report := run(t, c)
+	if !strings.Contains(secrets.String(), "CLIENT_RANDOM ") || !strings.Contains(secrets.String(), "CLIENT_HANDSHAKE_TRAFFIC_SECRET ") {
+		t.Errorf("the secrets are %q", secrets.String())
+	}
+	first := traces["1 none-tls1.2"]
+	if len(traces) != len(report.Cases) || first == nil || !strings.Contains(first.String(), "\n000000 16 03 01 ") || !strings.Contains(first.String(), "# the server sent the alert handshake_failure (40)\n") {
+		t.Errorf("%d traces, the first %s", len(traces), first)
+	}
+	c.Trace = func(int, string) (io.WriteCloser, error) { return nil, errors.New("the disk is full") }
+	if _, err := Run(t.Context(), c); err == nil || err.Error() != "tracing: the disk is full" {
+		t.Errorf("got %v", err)
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// TestWays: by another address, name and address family, and through proxies.
+func TestWays(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	var names sync.Map
+	config := f.serverConfig(tls.RequireAndVerifyClientCert)
+	config.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+		names.Store(info.ServerName, true)
+		return nil, nil
+	}
+	address := serveHTTP(t, config, hello)
+	_, port, _ := net.SplitHostPort(address)
+	asked := make(chan string, 1000)
+	tunnel := serveHTTP(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.Host
+		if r.Host != "localhost:"+port {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 go ahead\r\n\r\n")
+		pipe(conn, address)
+	})
+	socks := serveRaw(t, func(conn net.Conn) {
+		greeting := make([]byte, 3)
+		_, _ = io.ReadFull(conn, greeting)
+		_, _ = conn.Write([]byte{5, 0})
+		head := make([]byte, 5)
+		_, _ = io.ReadFull(conn, head)
+		rest := make([]byte, int(head[4])+2)
+		_, _ = io.ReadFull(conn, rest)
+		asked <- "socks " + string(rest[:head[4]])
+		_, _ = conn.Write([]byte{5, 0, 0, 1, 127, 0, 0, 1, 0, 0})
+		pipe(conn, address)
+	})
+	for _, row := range []struct {
+		name, target string
+		change       func(*Config)
+		mode         Mode
+		said         string
+	}{
+		{"connect to", "localhost:1", func(c *Config) { c.ConnectTo = address }, RequiredVerified, ""},
+		{"another name", address, func(c *Config) { c.ServerName = "localhost" }, RequiredVerified, ""},
+		{"IPv4", "localhost:" + port, func(c *Config) { c.Family = 4 }, RequiredVerified, ""},
+		{"no IPv6", address, func(c *Config) { c.Family = 6 }, Unreachable, "127.0.0.1 is no address of IPv6"},
+		{"HTTP proxy", "localhost:" + port, func(c *Config) { c.Proxy = &url.URL{Scheme: "http", Host: tunnel} }, RequiredVerified, "CONNECT localhost:" + port},
+		{"HTTP proxy says no", "127.0.0.1:" + port, func(c *Config) { c.Proxy = &url.URL{Scheme: "http", Host: tunnel} }, Unreachable, "it answers HTTP 403"},
+		{"SOCKS5 proxy", "localhost:" + port, func(c *Config) { c.Proxy = &url.URL{Scheme: "socks5", Host: socks} }, RequiredVerified, "socks localhost"},
+		{"no proxy there", "localhost:" + port, func(c *Config) { c.Proxy = &url.URL{Scheme: "socks5", Host: freeAddress(t)} }, Unreachable, "refused"},
+	} {
+		c := f.config(t, row.target, f.good)
+		row.change(&c)
+		report := run(t, c)
+		said := report.Reason
+		for len(asked) > 0 {
+			said += "\n" + <-asked
+		}
+		if report.Mode != row.mode || !strings.Contains(said, row.said) {
+			t.Errorf("%s: got %s, %s", row.name, report.Mode, said)
+		}
+	}
+	if _, ok := names.Load("localhost"); !ok {
+		t.Error("the name was not sent")
+	}
+}
+
+// pipe connects a client with a server.
+func pipe(conn net.Conn, address string) {
+	server, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() { _, _ = io.Copy(server, conn); _ = server.(*net.TCPConn).CloseWrite() }()
+	_, _ = io.Copy(conn, server)
 }
 
 // TestReportJSON pins the names, which are a promise.
@@ -305,13 +553,16 @@ func TestReportJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := &Report{
-		SchemaVersion: SchemaVersion, Target: "h:443", Address: "127.0.0.1:443", Outcome: OK, Reason: "why",
-		TLS: []Version{{
-			Version: "1.3", Offered: Yes, Requested: Yes, AcceptableCAs: []string{"CN=CA"}, AcceptableCAsOmitted: 1, Outcome: OK, Reason: "why",
-			None: Attempt{Verdict: Rejected, Layer: LayerPostHandshake, Strength: Strong, Detail: "said", Alert: newAlert(116, fromRemote)},
-			Ours: &Attempt{Verdict: Accepted, Layer: LayerHTTP, Strength: Strong, Detail: "said", CertificateSent: true, SessionTicket: true,
-				HTTP: &HTTP{Status: 302, Location: "/x", BodyOctets: 1, BodySHA256: "00", BodyComplete: true}},
-		}},
+		Target: "h:443", Address: "127.0.0.1:443", Mode: RequiredVerified, EnforcedAt: LayerHTTP, Strength: Strong, Outcome: OK, Expected: ExpectVerified, Reason: "why", Stack: "nginx",
+		TLS:      []Version{{Version: "1.3", Offered: Yes, Requested: Yes, AcceptableCAs: []string{"CN=CA"}, AcceptableCAsOmitted: 1, Mode: RequiredVerified, EnforcedAt: LayerHTTP, Reason: "why"}},
+		Children: []Child{{Path: "/", TLS: "1.3", Mode: RequiredVerified, EnforcedAt: LayerHTTP, Strength: Strong, Outcome: OK, Reason: "why"}},
+		Cases: []Case{
+			{Case: CaseNone, TLS: "1.3", Path: "/", Verdict: Rejected, Layer: LayerPostHandshake, Strength: Strong, Detail: "said", Alert: newAlert(116, fromRemote), OctetsRead: 1, OctetsWritten: 2, Milliseconds: 3},
+			{Case: CaseGood, TLS: "1.3", Path: "/", Control: true, Verdict: Accepted, Layer: LayerHTTP, Strength: Strong, Detail: "said", CertificateSent: true, SessionTickets: 2,
+				HTTP: &HTTP{Protocol: "HTTP/2", Status: 302, Location: "/x", Server: "s", BodyOctets: 1, BodySHA256: "00", BodyComplete: true}},
+		},
+		Findings: []Finding{{ID: "MTLS-001", Severity: Critical, Where: "all", Title: "t", Meaning: "m", Fix: "f", References: []string{"r"}}},
+		Senders:  &Senders{Go: true, Reason: "why"},
 		Server: &Server{Chain: []Certificate{{Subject: "CN=a", Issuer: "CN=b", Serial: serial, NotBefore: at, NotAfter: at}},
 			Omitted: 1, Trust: Untrusted, TrustDetail: "why"},
 		Timings: Timings{DNS: 0.5, TCP: 1, TLS: 2},
@@ -320,12 +571,15 @@ func TestReportJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"schemaVersion":1,"target":"h:443","address":"127.0.0.1:443","outcome":"ok","reason":"why","tls":[` +
-		`{"version":"1.3","offered":"yes","requested":"yes","acceptableCAs":["CN=CA"],"acceptableCAsOmitted":1,"outcome":"ok","reason":"why",` +
-		`"none":{"verdict":"rejected","layer":"tlsPostHandshake","strength":"strong","detail":"said","certificateSent":false,"sessionTicket":false,` +
-		`"alert":{"number":116,"name":"certificate_required","from":"remote"}},` +
-		`"ours":{"verdict":"accepted","layer":"http","strength":"strong","detail":"said","certificateSent":true,"sessionTicket":true,` +
-		`"http":{"status":302,"location":"/x","bodyOctets":1,"bodySHA256":"00","bodyComplete":true}}}],` +
+	want := `{"target":"h:443","address":"127.0.0.1:443","mode":"REQUIRED_VERIFIED","enforcedAt":"http","strength":"strong","outcome":"ok","expected":"required-verified","reason":"why","stack":"nginx",` +
+		`"tls":[{"version":"1.3","offered":"yes","requested":"yes","acceptableCAs":["CN=CA"],"acceptableCAsOmitted":1,"mode":"REQUIRED_VERIFIED","enforcedAt":"http","reason":"why"}],` +
+		`"children":[{"path":"/","tls":"1.3","mode":"REQUIRED_VERIFIED","enforcedAt":"http","strength":"strong","outcome":"ok","reason":"why"}],` +
+		`"cases":[{"case":"none","tls":"1.3","path":"/","verdict":"rejected","layer":"tlsPostHandshake","strength":"strong","detail":"said","certificateSent":false,"sessionTickets":0,` +
+		`"alert":{"level":"fatal","number":116,"name":"certificate_required","from":"remote"},"octetsRead":1,"octetsWritten":2,"ms":3},` +
+		`{"case":"good","tls":"1.3","path":"/","control":true,"verdict":"accepted","layer":"http","strength":"strong","detail":"said","certificateSent":true,"sessionTickets":2,` +
+		`"http":{"protocol":"HTTP/2","status":302,"location":"/x","server":"s","bodyOctets":1,"bodySHA256":"00","bodyComplete":true},"octetsRead":0,"octetsWritten":0,"ms":0}],` +
+		`"findings":[{"id":"MTLS-001","severity":"critical","where":"all","title":"t","meaning":"m","fix":"f","references":["r"]}],` +
+		`"senders":{"go":true,"java":false,"browsers":false,"reason":"why"},` +
 		`"server":{"chain":[{"subject":"CN=a","issuer":"CN=b","serial":"1a2b","notBefore":"2026-01-02T03:04:05Z","notAfter":"2026-01-02T03:04:05Z",` +
 		`"sha256":"` + strings.Repeat("0", 64) + `"}],"omitted":1,"trust":"untrusted","trustDetail":"why"},` +
 		`"timings":{"dnsMs":0.5,"tcpMs":1,"tlsMs":2}}`

@@ -12,8 +12,8 @@ const SchemaVersion = 1
 // Outcome is what a probe says in the end. The zero value is CouldNotTell.
 type Outcome int
 
-// The outcomes. OK: in every TLS version that the server offers a client
-// certificate is required and the one given, if any, is accepted.
+// The outcomes. OK: every page over every TLS version that the server offers is
+// as expected.
 const (
 	CouldNotTell Outcome = iota
 	OK
@@ -44,20 +44,23 @@ const (
 	Unknown Answer = "unknown"
 )
 
-// Verdict is what became of one attempt.
+// Verdict is what became of one case.
 type Verdict string
 
-// The verdicts. LocalRefused: it ended on our side, so it says nothing of the
-// server.
+// The verdicts. SameAsNone: HTTP gave it what it gives to nobody. LocalRefused:
+// it ended on our side, so it says nothing of the server.
 const (
 	Accepted     Verdict = "accepted"
 	Rejected     Verdict = "rejected"
+	SameAsNone   Verdict = "sameAsNone"
 	LocalRefused Verdict = "localRefused"
 	Inconclusive Verdict = "inconclusive"
 )
 
-// Layer is where a verdict was seen: where a rejected attempt was stopped, or
-// the last layer that let an accepted one through.
+// Layer is where a verdict was seen: where a rejected case was stopped, or the
+// last layer that let an accepted one through. LayerClose: the connection was
+// closed without an alert. LayerHTTP is the server's own refusal, LayerApp one
+// that an application behind it may have made.
 type Layer string
 
 // The layers.
@@ -65,7 +68,10 @@ const (
 	LayerNone          Layer = "none"
 	LayerHandshake     Layer = "tlsHandshake"
 	LayerPostHandshake Layer = "tlsPostHandshake"
+	LayerRenegotiation Layer = "tlsRenegotiation"
 	LayerHTTP          Layer = "http"
+	LayerApp           Layer = "app"
+	LayerClose         Layer = "connectionClose"
 )
 
 // Strength says how far the evidence carries the verdict.
@@ -73,7 +79,8 @@ type Strength string
 
 // Strong evidence is an alert, a TLS 1.3 session ticket, a finished TLS 1.2
 // handshake or a difference in HTTP status; weak evidence is silence, a
-// connection closed without a word, a redirect or a body.
+// connection closed without a word, a redirect, a body, or the absence of
+// something to compare with.
 const (
 	Strong Strength = "strong"
 	Weak   Strength = "weak"
@@ -92,14 +99,22 @@ const (
 // Report is the result of a probe. Every text in it that comes from the peer
 // is escaped and bounded.
 type Report struct {
-	SchemaVersion int       `json:"schemaVersion"`
-	Target        string    `json:"target"`
-	Address       string    `json:"address,omitempty"` // of the connections: IP and port
-	Outcome       Outcome   `json:"outcome"`
-	Reason        string    `json:"reason"` // one line
-	TLS           []Version `json:"tls"`    // TLS 1.2, then 1.3; empty if nothing was reached
-	Server        *Server   `json:"server,omitempty"`
-	Timings       Timings   `json:"timings"`
+	Target     string      `json:"target"`
+	Address    string      `json:"address,omitempty"` // of the connections: IP and port
+	Mode       Mode        `json:"mode"`
+	EnforcedAt Layer       `json:"enforcedAt"`
+	Strength   Strength    `json:"strength"`
+	Outcome    Outcome     `json:"outcome"`
+	Expected   Expectation `json:"expected"`
+	Reason     string      `json:"reason"`   // one line
+	Stack      string      `json:"stack"`    // what the server seems to be; empty: not recognised
+	TLS        []Version   `json:"tls"`      // TLS 1.2, then 1.3; empty if nothing was reached
+	Children   []Child     `json:"children"` // for each path and version that is offered
+	Cases      []Case      `json:"cases"`    // in the order in which they were made
+	Findings   []Finding   `json:"findings"` // the gravest first
+	Senders    *Senders    `json:"senders,omitempty"`
+	Server     *Server     `json:"server,omitempty"`
+	Timings    Timings     `json:"timings"`
 }
 
 // Version is what was found of one TLS version.
@@ -109,30 +124,61 @@ type Version struct {
 	Requested            Answer   `json:"requested"`               // was a CertificateRequest seen
 	AcceptableCAs        []string `json:"acceptableCAs,omitempty"` // RFC 4514 text, in the server's order
 	AcceptableCAsOmitted int      `json:"acceptableCAsOmitted,omitempty"`
-	Outcome              Outcome  `json:"outcome"` // means nothing where Offered is No
+	Mode                 Mode     `json:"mode,omitempty"` // empty where it is not offered
+	EnforcedAt           Layer    `json:"enforcedAt,omitempty"`
 	Reason               string   `json:"reason"`
-	None                 Attempt  `json:"none"`           // without a certificate
-	Ours                 *Attempt `json:"ours,omitempty"` // with ours, where there was a point in it
 
-	unconfirmed bool // not offered, by closed connections alone
+	unconfirmed bool     // not offered, by closed connections alone
+	authorities [][]byte // the acceptable CAs, DER Names
+	goodProblem error    // why Go would not send the good certificate
 }
 
-// Attempt is one connection and what became of it.
-type Attempt struct {
+// Child is what was found of one path over one TLS version.
+type Child struct {
+	Path       string   `json:"path"`
+	TLS        string   `json:"tls"`
+	Mode       Mode     `json:"mode"`
+	EnforcedAt Layer    `json:"enforcedAt"`
+	Strength   Strength `json:"strength"`
+	Outcome    Outcome  `json:"outcome"`
+	Reason     string   `json:"reason"`
+}
+
+// Case is one experiment and what became of it. One that TLS refused is not
+// made again for another path: its result stands for all.
+type Case struct {
+	Case            CaseID   `json:"case"`
+	TLS             string   `json:"tls"`
+	Path            string   `json:"path"`
+	Control         bool     `json:"control,omitempty"` // a repetition at the end
 	Verdict         Verdict  `json:"verdict"`
 	Layer           Layer    `json:"layer"`
 	Strength        Strength `json:"strength"`
 	Detail          string   `json:"detail"`
 	CertificateSent bool     `json:"certificateSent"`
-	SessionTicket   bool     `json:"sessionTicket"` // TLS 1.3 only
+	SessionTickets  int      `json:"sessionTickets"` // TLS 1.3 only; those that were seen
 	Alert           *Alert   `json:"alert,omitempty"`
 	HTTP            *HTTP    `json:"http,omitempty"`
+	OctetsRead      int64    `json:"octetsRead"`
+	OctetsWritten   int64    `json:"octetsWritten"`
+	Milliseconds    float64  `json:"ms"`
+}
+
+// Senders says which clients would send the good certificate at all, given the
+// CAs that the server names: they choose by them (RFC 8446, Section 4.2.4).
+type Senders struct {
+	Go       bool   `json:"go"`
+	Java     bool   `json:"java"`
+	Browsers bool   `json:"browsers"`
+	Reason   string `json:"reason"`
 }
 
 // HTTP is the answer to the request of an attempt.
 type HTTP struct {
+	Protocol     string `json:"protocol"` // HTTP/1.1 or HTTP/2
 	Status       int    `json:"status"`
 	Location     string `json:"location,omitempty"`
+	Server       string `json:"server,omitempty"`
 	BodyOctets   int64  `json:"bodyOctets"` // read and hashed, at most maxBody
 	BodySHA256   string `json:"bodySHA256"`
 	BodyComplete bool   `json:"bodyComplete"` // read to its end, or to maxBody

@@ -19,20 +19,12 @@ const maxTarget = 4096
 // ones (RFC 6874, Section 2), but no tilde.
 const zoneCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 
-type application int
-
-const (
-	appAuto application = iota // HTTP, if the endpoint turns out to speak it
-	appNone                    // TLS only: no request
-	appHTTP                    // HTTP is expected
-)
-
 // Target is an endpoint to probe. The zero value is no target.
 type Target struct {
 	host string // A-labels in lower case, or an IP address
 	port string
 	path string // with the query, as it stands in the request
-	app  application
+	app  Application
 }
 
 // ParseTarget reads host, host:port, [v6]:port, https://host[:port]/path or
@@ -60,7 +52,7 @@ func parseTarget(s string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	return newTarget(host, port, "/", appAuto)
+	return newTarget(host, port, "/", AppAuto)
 }
 
 func parseURL(s string) (Target, error) {
@@ -81,12 +73,12 @@ func parseURL(s string) (Target, error) {
 	}
 	switch strings.ToLower(u.Scheme) {
 	case "https":
-		return newTarget(host, port, u.RequestURI(), appHTTP)
+		return newTarget(host, port, u.RequestURI(), AppHTTP)
 	case "tls":
 		if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
 			return Target{}, errors.New("a tls:// target has no path")
 		}
-		return newTarget(host, port, "/", appNone)
+		return newTarget(host, port, "/", AppNone)
 	}
 	return Target{}, fmt.Errorf("the scheme %q is neither https nor tls", u.Scheme)
 }
@@ -111,7 +103,7 @@ func splitHostPort(s string) (host, port string, err error) {
 	return host, port, nil
 }
 
-func newTarget(host, port, path string, app application) (Target, error) {
+func newTarget(host, port, path string, app Application) (Target, error) {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return Target{}, fmt.Errorf("%q is no port: it is a number from 1 to 65535", port)
@@ -166,13 +158,13 @@ func (t Target) IsZero() bool { return t.host == "" }
 // String gives a text that ParseTarget reads as the same target.
 func (t Target) String() string {
 	address := net.JoinHostPort(t.host, t.port)
-	if strings.Contains(t.host, "%") && t.app != appAuto { // RFC 6874, Section 2
+	if strings.Contains(t.host, "%") && t.app != AppAuto { // RFC 6874, Section 2
 		address = strings.Replace(address, "%", "%25", 1)
 	}
 	switch t.app {
-	case appHTTP:
+	case AppHTTP:
 		return "https://" + address + t.path
-	case appNone:
+	case AppNone:
 		return "tls://" + address
 	}
 	return address

@@ -84,8 +84,8 @@ func FuzzParseTarget(f *testing.F) {
 		if err != nil || again != target {
 			t.Errorf("%q gives %q, which gives %q, %v", text, target, again, err)
 		}
-		if lines := strings.Split(request(target), "\r\n"); len(lines) != 7 || strings.Count(lines[0], " ") != 2 {
-			t.Errorf("%q makes the request %q", text, request(target))
+		if lines := strings.Split((&prober{Config: Config{Target: target}}).request(target.path).http1(), "\r\n"); len(lines) != 7 || strings.Count(lines[0], " ") != 2 {
+			t.Errorf("%q makes the request %q", text, (&prober{Config: Config{Target: target}}).request(target.path).http1())
 		}
 	})
 }
