@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -85,6 +86,103 @@ func TestHostile(t *testing.T) {
 			}
 			if report.Outcome.String() != row.want || !strings.Contains(report.Reason, row.said) {
 				t.Errorf("got %s, %s, want %s, %s", report.Outcome, report.Reason, row.want, row.said)
+			}
+		})
+	}
+}
+
+// record is a TLS 1.2 record for each 16 KiB of a handshake message.
+func record(message []byte) []byte {
+	var out []byte
+	for len(message) > 0 {
+		n := min(len(message), 1<<14)
+		out = append(out, recordHandshake, 3, 3, byte(n>>8), byte(n))
+		out = append(out, message[:n]...)
+		message = message[n:]
+	}
+	return out
+}
+
+// message is a handshake message with a body of zeros.
+func message(kind byte, size int) []byte {
+	return append([]byte{kind, byte(size >> 16), byte(size >> 8), byte(size)}, make([]byte, size)...)
+}
+
+// serverHello chooses TLS 1.2 and an ECDHE cipher suite.
+func serverHello() []byte {
+	body := append([]byte{3, 3}, make([]byte, 32)...)
+	body = append(body, 0, 0xc0, 0x2b, 0, 0, 5, 0xff, 1, 0, 1, 0)
+	return append([]byte{2, 0, 0, byte(len(body))}, body...)
+}
+
+// afterHello reads a ClientHello, sends what it is given, and reads on.
+func afterHello(octets []byte) func(net.Conn) {
+	return func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_, _ = c.Write(octets)
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+// TestHostileMessages: what is much too long or no DER is given up in time and
+// with little memory, and no name of it harms.
+func TestHostileMessages(t *testing.T) {
+	f := newFixture()
+	garbage := f.server.tls()
+	garbage.Certificate = [][]byte{{0x30, 0x82, 0xff, 0xff, 1, 2, 3}}
+	names := func(n int, name []byte) *tls.Config {
+		c := f.serverConfig(tls.RequireAndVerifyClientCert)
+		for i := range n {
+			c.ClientCAs.AddCert(&x509.Certificate{Raw: binary.BigEndian.AppendUint32(nil, uint32(i)), RawSubject: name})
+		}
+		return c
+	}
+	broken := f.serverConfig(tls.RequireAndVerifyClientCert)
+	broken.Certificates = []tls.Certificate{*garbage}
+	chain := record(serverHello())
+	for range 40 { // each as long as three octets can say
+		chain = append(chain, record(message(11, 1<<18))...)
+	}
+	for _, row := range []struct {
+		name, address string
+		want          Outcome
+	}{
+		{"a chain of 10 MB", serveRaw(t, afterHello(chain)), CouldNotTell},
+		{"a certificate message of 16 MB", serveRaw(t, afterHello(append(record(serverHello()), record(message(11, 1<<24-1))...))), CouldNotTell},
+		{"a request of 100 000 names", serveRaw(t, afterHello(append(record(serverHello()), record(message(13, 400_000))...))), CouldNotTell},
+		{"broken DER", serveHTTP(t, broken, hello), CouldNotTell},
+		{"as many names as fit", serveHTTP(t, names(16_000, []byte{0x30, 0}), hello), OK},
+		{"names that are none", serveHTTP(t, names(100, []byte("\x1b[2J\xff")), hello), OK},
+		{"frames without an end", serveRaw(t, func(c net.Conn) {
+			config := f.serverConfig(tls.RequestClientCert)
+			config.NextProtos = []string{"h2"}
+			drip(tls.Server(c, config), strings.Repeat("\x00\x00\x00\x04\x00\x00\x00\x00\x00", 1000), 0)
+		}), CouldNotTell},
+		{"a head without an end", serveRaw(t, func(c net.Conn) {
+			config := f.serverConfig(tls.RequestClientCert)
+			config.NextProtos = []string{"h2"}
+			s := tls.Server(c, config)
+			_, _ = io.WriteString(s, "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x88")
+			drip(s, "\x00\x40\x00\x09\x00\x00\x00\x00\x01"+strings.Repeat("\x00\x01a\x01b", 1<<14)[:1<<14], 0)
+		}), CouldNotTell},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := f.config(t, row.address, nil)
+			c.Timeout = time.Second
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			report := run(t, c)
+			runtime.ReadMemStats(&after)
+			if took := time.Since(start); took > 5*c.Timeout*time.Duration(patience) {
+				t.Errorf("it took %v", took)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+				t.Errorf("%d MiB were allocated", used>>20)
+			}
+			text, err := json.Marshal(report)
+			if err != nil || report.Outcome != row.want || !isSafeJSON(text) {
+				t.Errorf("got %s, want %s, %v\n%.2000s", report.Outcome, row.want, err, dump(report))
 			}
 		})
 	}

@@ -227,13 +227,15 @@ func (p *prober) stranger(issuer []byte) presenter {
 
 // impostor presents a self-made certificate that names as its issuer a CA that
 // the server asks for: the one that the good certificate has, if there is one,
-// else the first.
+// else the first that is a name.
 func (p *prober) impostor(nobody *trial) presenter {
-	switch {
-	case p.Good != nil:
+	if p.Good != nil {
 		return p.stranger(p.Good.Leaf.RawIssuer)
-	case len(nobody.authorities) > 0 && len(nobody.authorities[0]) > 0:
-		return p.stranger(nobody.authorities[0])
+	}
+	for _, name := range nobody.authorities {
+		if rdns, ok := parseName(name); ok && len(rdns) > 0 {
+			return p.stranger(name)
+		}
 	}
 	return nil
 }

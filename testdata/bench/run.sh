@@ -11,10 +11,12 @@
 #	list    an inventory of N certificates
 #	start   --version and --help, beside a program that does nothing
 #	size    the release binary
+#	probe   an nginx that requires certificates, beside openssl s_client, curl
+#	        and testssl.sh
 #
-# It needs Go, and Debian with root or sudo where a program is missing: hyperfine
-# and time come from Debian, mkcert and step from the Go module proxy (PEERS
-# says which: "openssl mkcert step"). N, BATCH and RUNS change the sizes; a short
+# It needs Go, and Debian with root or sudo where a program is missing: hyperfine,
+# time, nginx, curl and testssl.sh come from Debian, mkcert and step from the Go
+# module proxy (PEERS says which: "openssl mkcert step testssl"). N, BATCH and RUNS change the sizes; a short
 # form is N=2000 BATCH=500 RUNS=3 PEERS=openssl. MUTUAL names a binary to take
 # instead of building one. It works in a temporary directory, which a full run
 # fills with up to 12 GB, and removes it.
@@ -24,16 +26,21 @@
 set -euo pipefail
 exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-all="one batch crl revoke read list start size"
+all="one batch crl revoke read list start size probe"
 
-: "${N:=1000000}" "${BATCH:=100000}" "${RUNS:=10}" "${PEERS:=openssl mkcert step}" "${STRICT:=0}"
+: "${N:=1000000}" "${BATCH:=100000}" "${RUNS:=10}" "${PEERS:=openssl mkcert step testssl}" "${STRICT:=0}"
 mkcert=filippo.io/mkcert@v1.4.4
 step=github.com/smallstep/cli/cmd/step@v0.21.0
 
 export CGO_ENABLED=0 PATH="$PATH:/usr/sbin:/sbin"
 unset MUTUAL_PKI MUTUAL_PASSPHRASE
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/mutual-bench.XXXXXX")
-trap 'rm -rf "$tmp"' EXIT
+server="" # the process of the nginx that we started
+cleanup() {
+	[[ -z $server ]] || kill "$server"
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
 missed=0
 
 die() {
@@ -105,12 +112,17 @@ as_root() {
 	if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
 
-# install_programs gets what is not there.
+# install_programs ROWS gets what is not there and the rows need.
 install_programs() {
 	local missing=()
 	command -v hyperfine >/dev/null || missing+=(hyperfine)
 	[[ -x /usr/bin/time ]] || missing+=(time)
 	command -v openssl >/dev/null || missing+=(openssl)
+	if [[ " $1 " == *" probe "* ]]; then
+		command -v nginx >/dev/null || missing+=(nginx-light)
+		command -v curl >/dev/null || missing+=(curl)
+		[[ " $PEERS " != *" testssl "* ]] || command -v testssl >/dev/null || missing+=(testssl.sh)
+	fi
 	if [[ ${#missing[@]} != 0 ]]; then
 		as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get -qq update && apt-get -qq -y install --no-install-recommends ${missing[*]}" >"$tmp/apt" 2>&1 ||
 			{ cat "$tmp/apt" >&2; die "installing ${missing[*]}"; }
@@ -367,10 +379,69 @@ row_size() {
 	report "the stripped binary, beside step" "$(calc "$ours / 1e6 \" MB\"")" "$theirs" "$ratio" "$ours < 20e6" "under 20 MB"
 }
 
+# start_nginx DIR PORT runs an nginx that lets in who has a certificate of the PKI
+# in DIR.
+start_nginx() {
+	local i
+	cat >"$1/nginx.conf" <<-END
+		daemon off;
+		master_process off;
+		pid nginx.pid;
+		events {}
+		http {
+			access_log off;
+			client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp; scgi_temp_path temp;
+			server {
+				listen 127.0.0.1:$2 ssl;
+				ssl_certificate $1/localhost.crt;
+				ssl_certificate_key $1/localhost.key;
+				ssl_client_certificate $1/pki/ca.crt;
+				ssl_verify_client on;
+				location / { return 200 hello; }
+			}
+		}
+	END
+	nginx -p "$1" -c "$1/nginx.conf" -e "$1/nginx.log" &
+	server=$!
+	for i in {1..100}; do
+		if curl -sk -o "$tmp/stdout" "https://127.0.0.1:$2/"; then return; fi
+		sleep 0.05
+	done
+	cat "$1/nginx.log" >&2
+	die "nginx does not answer"
+}
+
+row_probe() {
+	local dir=$tmp/probe port=$((20000 + RANDOM % 10000)) ours theirs targets=$((N < 1000 ? N : 1000)) good
+	mkdir "$dir"
+	"$mutual" init --pki "$dir/pki" --name Bench >/dev/null
+	"$mutual" issue server localhost --pki "$dir/pki" --out "$dir" >/dev/null
+	"$mutual" issue client alice --pki "$dir/pki" --out "$dir" >/dev/null
+	start_nginx "$dir" "$port"
+	good="--cert $dir/alice.crt --key $dir/alice.key"
+	ours=$(median "$mutual probe localhost:$port --ca $dir/pki/root.crt $good")
+	report "probe, level check" "$(seconds "$ours")" - - "$ours < 0.5" "under 0.5 s"
+	theirs=$(median "openssl s_client -connect localhost:$port -cert $dir/alice.crt -key $dir/alice.key -CAfile $dir/pki/ca.crt")
+	report "probe, level check, beside s_client" "$(seconds "$ours")" "$(seconds "$theirs")" "$(times "$(calc "$ours / $theirs")")" "" "one of its connections"
+	theirs=$(median "curl -s $good --cacert $dir/pki/root.crt https://localhost:$port/")
+	report "probe, level check, beside curl" "$(seconds "$ours")" "$(seconds "$theirs")" "$(times "$(calc "$ours / $theirs")")" "" "one of its requests"
+	if [[ " $PEERS " == *" testssl "* ]]; then
+		measure testssl --quiet --warnings batch --server-defaults "localhost:$port"
+		report "probe, level check, beside testssl -S" "$(seconds "$ours")" "$(seconds "$took")" "$(times "$(calc "$ours / $took")")" "" "-"
+	fi
+	awk -v n="$targets" -v p="$port" 'BEGIN { for (i = 0; i < n; i++) print "127.0.0.1:" p }' </dev/null >"$dir/targets"
+	measure "$mutual" probe "@$dir/targets" --level observe --parallel 64 --json
+	[[ $(grep -c '"mode": "REQUIRED_UNCONFIRMED",' "$tmp/stdout") -ge $targets ]] || die "not all of the $targets targets were probed"
+	report "probe, $targets targets, level observe" "$(seconds "$took")" - - "$took < 60" "under a minute"
+	report "probe, $targets targets: memory" "$(megabytes "$peak")" - - "$peak * 1024 < 100e6" "under 100 MB"
+	kill "$server"
+	server=""
+}
+
 for row in ${*:-$all}; do
 	[[ " $all " == *" $row "* ]] || die "there is no row $row; there are $all"
 done
-install_programs
+install_programs "${*:-$all}"
 build
 machine
 for row in ${*:-$all}; do
