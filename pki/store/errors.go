@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,6 +89,7 @@ func (e *OverdueError) Unwrap() error { return e.Err }
 
 // SQLite's primary result codes that say the file is not what it was.
 const (
+	sqliteLogic    = 1 // with "no such column": our statements are right, so it is the schema
 	sqliteCorrupt  = 11
 	sqliteNotADB   = 26
 	sqliteReadOnly = 8
@@ -106,16 +108,20 @@ func wrap(doing string, err error) error {
 		if e.Code() == sqliteShmSize {
 			return fmt.Errorf("%s: %w (%v)", doing, syscall.ENOSPC, err)
 		}
-		switch e.Code() & 0xff {
-		case sqliteCorrupt, sqliteNotADB:
+		switch code := e.Code() & 0xff; {
+		case code == sqliteCorrupt, code == sqliteNotADB, code == sqliteLogic && strings.Contains(e.Error(), "no such "):
 			return fmt.Errorf("%s: %w (%v)", doing, ErrDamaged, err)
-		case sqliteReadOnly:
+		case code == sqliteReadOnly:
 			return fmt.Errorf("%s: %w (%v)", doing, fs.ErrPermission, err)
-		case sqliteFull:
+		case code == sqliteFull:
 			return fmt.Errorf("%s: %w (%v)", doing, syscall.ENOSPC, err)
-		case sqliteCantOpen:
+		case code == sqliteCantOpen:
 			return fmt.Errorf("%s: the directory is read-only, or the file cannot be opened: %w", doing, err)
 		}
+	}
+	// A row that is always there is not, or holds what is never written.
+	if errors.Is(err, sql.ErrNoRows) || strings.HasPrefix(err.Error(), "sql: Scan error") {
+		return fmt.Errorf("%s: %w (%w)", doing, ErrDamaged, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
