@@ -30,8 +30,8 @@ func probeCommand() *cli.Command {
 		Usage:     "find out whether an endpoint really enforces client certificates",
 		ArgsUsage: "TARGET…",
 		Long: "A TARGET is HOST[:PORT], [V6]:PORT, https://HOST/PATH, tls://HOST:PORT, @FILE with a target on each line, or - for such a list on standard input.\n\n" +
-			"Connects as nobody, with your certificate if one is given, as a stranger with a self-made one, as one whose issuer has the name of a CA that the " +
-			"server asks for, and with a false proof of possession; for TLS 1.2 and 1.3 apart. It reads before it judges: in TLS 1.3 a server says no only after the " +
+			"Connects as nobody, with your certificate if one is given, as a stranger with a self-made one, as an impostor with a copy of yours or with the " +
+			"name of a CA that the server asks for, and with a false proof of possession; for TLS 1.2 and 1.3 apart. It reads before it judges: in TLS 1.3 a server says no only after the " +
 			"client's handshake is over. Where the endpoint speaks HTTP it asks for a page (GET), for some servers refuse there. Some dozen connections in all, and " +
 			"no more than one request on each.\n\n" +
 			"Exits with 0 when all is as expected (--expect), with 3 when it is not or a finding is as grave as --fail-on, and with 4 when it cannot be told.",
@@ -103,7 +103,7 @@ const failOnNone = "none"
 func probeResultFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "expect", Usage: "expect `MODE`: required-verified (the default with a certificate), required (without one), optional or none"},
-		&cli.IntFlag{Name: "expect-alert", Usage: "expect that who is refused gets the TLS alert `N`"},
+		&cli.IntSliceFlag{Name: "expect-alert", Usage: "expect that who is refused gets the TLS alert `N`, or another one that is given (repeatable)"},
 		&cli.StringFlag{Name: "fail-on", Usage: "exit with 3 on a finding of `SEVERITY` or graver: critical (the default), high, medium, low, info or none", Value: string(probe.Critical)},
 		&cli.StringFlag{Name: "keylog", Usage: "write the secrets of all connections into the new `FILE`, as Wireshark reads them"},
 		&cli.StringFlag{Name: "trace", Usage: "write the octets of each connection into a file in `DIR`, as text2pcap reads them"},
@@ -171,6 +171,7 @@ type probeJob struct {
 	config   probe.Config // for each of them
 	parallel int
 	failOn   string
+	minted   *mintedIdentity // of --as
 	files    probeFiles
 }
 
@@ -186,10 +187,7 @@ func (j *probeJob) run(ctx context.Context, r *run) ([]*probe.Report, error) {
 	for range min(j.parallel, len(j.targets)) {
 		group.Go(func() {
 			for i := range next {
-				cfg := j.config
-				cfg.Target = j.targets[i]
-				cfg.Trace = j.files.tracer(i, cfg.Target, len(j.targets))
-				report, err := probe.Run(ctx, cfg)
+				report, err := j.probe(ctx, i)
 				if err != nil {
 					cancel(err)
 					return
@@ -216,6 +214,20 @@ func (j *probeJob) run(ctx context.Context, r *run) ([]*probe.Report, error) {
 		return nil, err
 	}
 	return reports, nil
+}
+
+// probe probes one target.
+func (j *probeJob) probe(ctx context.Context, i int) (*probe.Report, error) {
+	cfg := j.config
+	cfg.Target = j.targets[i]
+	cfg.Trace = j.files.tracer(i, cfg.Target, len(j.targets))
+	if j.minted != nil {
+		var err error
+		if cfg.Good, err = j.minted.certificate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return probe.Run(ctx, cfg)
 }
 
 // follow shows how far it is.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,6 +22,10 @@ import (
 	"mutual/pki/profile"
 	"mutual/pki/store"
 )
+
+// mintAhead is how long the certificate of --as must still be valid when a target
+// is begun.
+const mintAhead = 2 * time.Minute
 
 // newProbeJob reads the command line. Whatever it alone shows to be wrong is said
 // before a file is opened, and a certificate is minted last.
@@ -38,8 +44,10 @@ func (r *run) newProbeJob(ctx context.Context, c *cli.Context) (*probeJob, error
 	if j.targets, err = r.probeTargets(c.Args().Slice()); err != nil {
 		return nil, err
 	}
-	if err := j.config.CheckFor(j.targets[0]); err != nil {
-		return nil, usage(err)
+	for _, target := range j.targets {
+		if err := j.config.CheckFor(target); err != nil {
+			return nil, usage(err)
+		}
 	}
 	if ca := c.String("ca"); ca != "" {
 		if j.config.Roots, err = r.readCertificates(ca); err != nil {
@@ -56,8 +64,9 @@ func (r *run) newProbeJob(ctx context.Context, c *cli.Context) (*probeJob, error
 		j.config.KeyLog = j.files.keyLog
 	}
 	if name := c.String("as"); name != "" {
-		if j.config.Good, err = r.mintProbe(ctx, name); err != nil {
-			_ = j.close() // the first error is the one to tell
+		j.minted = &mintedIdentity{r: r, name: name}
+		if j.config.Good, err = j.minted.certificate(ctx); err != nil {
+			j.files.discard()
 			return nil, err
 		}
 	}
@@ -68,7 +77,7 @@ func (j *probeJob) numbers(c *cli.Context) error {
 	switch {
 	case j.config.Timeout <= 0:
 		return usagef("--timeout %v is not longer than nothing", j.config.Timeout)
-	case c.Float64("rate") < 0 || c.IsSet("rate") && c.Float64("rate") < 0.001 || c.Float64("rate") > 1e6:
+	case c.IsSet("rate") && !(c.Float64("rate") >= 0.001 && c.Float64("rate") <= 1e6): // NaN is no rate either
 		return usagef("--rate %v is no number of connections a second from 0.001 to 1000000", c.Float64("rate"))
 	case j.parallel < 1 || j.parallel > maxParallel:
 		return usagef("--parallel %d is no number from 1 to %d", j.parallel, maxParallel)
@@ -78,12 +87,11 @@ func (j *probeJob) numbers(c *cli.Context) error {
 			return usagef("--expect-status %d is no HTTP status", status)
 		}
 	}
-	if c.IsSet("expect-alert") {
-		alert := c.Int("expect-alert")
+	for _, alert := range c.IntSlice("expect-alert") {
 		if alert < 0 || alert > 255 {
 			return usagef("--expect-alert %d is no TLS alert: they go from 0 to 255", alert)
 		}
-		j.config.Alert = &alert
+		j.config.Alerts = append(j.config.Alerts, alert)
 	}
 	return nil
 }
@@ -172,6 +180,8 @@ func (j *probeJob) way(c *cli.Context) error {
 	switch {
 	case c.Bool("ipv4") && c.Bool("ipv6"):
 		return usagef("--ipv4 and --ipv6 exclude each other")
+	case (c.Bool("ipv4") || c.Bool("ipv6")) && c.String("proxy") != "":
+		return usagef("with --proxy the proxy chooses the address: --ipv4 and --ipv6 have no place beside it")
 	case c.Bool("ipv4"):
 		j.config.Family = 4
 	case c.Bool("ipv6"):
@@ -245,6 +255,29 @@ func (r *run) readPair(certFile, keyFile string) (*tls.Certificate, error) {
 	return out, nil
 }
 
+// mintedIdentity is an identity that the PKI issues short-lived certificates for,
+// another one before the last is over: many targets take longer than that.
+type mintedIdentity struct {
+	r    *run
+	name string
+
+	mu   sync.Mutex
+	last *tls.Certificate
+}
+
+func (m *mintedIdentity) certificate(ctx context.Context) (*tls.Certificate, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last != nil && m.r.env.Now().Add(mintAhead).Before(m.last.Leaf.NotAfter) {
+		return m.last, nil
+	}
+	minted, err := m.r.mintProbe(ctx, m.name)
+	if err == nil {
+		m.last = minted
+	}
+	return minted, err
+}
+
 // mintProbe issues a short-lived certificate for an identity that the
 // inventory knows. Its key never leaves the memory.
 func (r *run) mintProbe(ctx context.Context, text string) (*tls.Certificate, error) {
@@ -283,23 +316,56 @@ func (r *run) mintProbe(ctx context.Context, text string) (*tls.Certificate, err
 // probeFiles are what a probe writes beside its result. They hold secrets, so
 // they are the user's alone and replace nothing.
 type probeFiles struct {
-	keyLog *os.File
-	dir    string
+	keyLog  *os.File
+	dir     string
+	madeDir bool
 }
 
+// open makes the directory, which must be empty if it is there, and the file. A
+// failure leaves nothing.
 func (f *probeFiles) open(keyLog, dir string) (err error) {
 	if dir != "" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("making the directory for traces: %w", err)
+		if err := f.makeDir(dir); err != nil {
+			return err
 		}
-		f.dir = dir
 	}
 	if keyLog != "" {
 		if f.keyLog, err = createPrivate(keyLog); err != nil {
+			f.discard()
 			return err
 		}
 	}
 	return nil
+}
+
+func (f *probeFiles) makeDir(dir string) error {
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		f.madeDir = true
+	case os.IsExist(err):
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		if len(entries) > 0 {
+			return failf("choose another directory, or empty it", "%s is not empty, and nothing is replaced", dir)
+		}
+	default:
+		return fmt.Errorf("making the directory for traces: %w", err)
+	}
+	f.dir = dir
+	return nil
+}
+
+// discard removes what was made, before anything was written.
+func (f *probeFiles) discard() {
+	if f.keyLog != nil {
+		_ = f.keyLog.Close()           // empty
+		_ = os.Remove(f.keyLog.Name()) // the error that led here is the one to tell
+	}
+	if f.madeDir {
+		_ = os.Remove(f.dir) // the same
+	}
 }
 
 func createPrivate(path string) (*os.File, error) {

@@ -39,7 +39,7 @@ func (v *probesView) Text(p *ui.Printer) error {
 	}
 	_ = p.Printf("\n")
 	spans := []ui.Span{ui.Plain.Of(fmt.Sprintf("%d targets:", len(v.Targets)))}
-	for _, word := range []ui.Span{ui.Valid.Of(wordLocked), ui.Revoked.Of(wordOpen), ui.Revoked.Of(wordRefused), ui.Unknown.Of(wordUnknown)} {
+	for _, word := range []ui.Span{ui.Valid.Of(wordLocked), ui.Revoked.Of(wordOpen), ui.Revoked.Of(wordRefused), ui.Revoked.Of(wordForeign), ui.Unknown.Of(wordUnknown)} {
 		if n := counts[word.Text]; n > 0 {
 			spans = append(spans, ui.Plain.Of(fmt.Sprintf("  %d ", n)), word)
 		}
@@ -52,9 +52,10 @@ type targetView struct{ *probe.Report }
 
 // The words that a person sees first.
 const (
-	wordLocked  = "LOCKED"  // who must be refused is
-	wordOpen    = "OPEN"    // somebody gets in who has no certificate, or one that nobody has verified
-	wordRefused = "REFUSED" // locked, for your certificate, too
+	wordLocked  = "LOCKED"      // who must be refused is
+	wordOpen    = "OPEN"        // somebody gets in who has no certificate, or one that nobody has verified
+	wordRefused = "REFUSED"     // locked, for your certificate, too
+	wordForeign = "NOT TRUSTED" // the server itself
 	wordUnknown = "COULD NOT TELL"
 )
 
@@ -69,10 +70,14 @@ func (v *targetView) word() ui.Span {
 			return ui.Plain.Of(wordOpen)
 		}
 		return ui.Revoked.Of(wordOpen)
+	case v.Server != nil && v.Server.Trust == probe.Untrusted:
+		return ui.Revoked.Of(wordForeign)
 	case v.Mode == probe.Unreachable, v.Mode == probe.ModeInconclusive, is(probe.ModeInconclusive):
 		return ui.Unknown.Of(wordUnknown)
 	case is(probe.RejectsGood):
 		return ui.Revoked.Of(wordRefused)
+	case v.Outcome == probe.CouldNotTell:
+		return ui.Unknown.Of(wordUnknown)
 	}
 	return ui.Valid.Of(wordLocked)
 }
@@ -95,9 +100,23 @@ func (v *targetView) Text(p *ui.Printer) error {
 		return err
 	}
 	if v.Mode == probe.RequiredUnconfirmed {
-		return p.Line(ui.Muted.Of("not tested: whether a certificate that should be let in is: give --cert and --key, or --as NAME"))
+		return p.Line(ui.Muted.Of("not tested: " + v.untested()))
 	}
 	return nil
+}
+
+// untested is what would confirm that a certificate is required.
+func (v *targetView) untested() string {
+	tried := func(id probe.CaseID) bool {
+		return slices.ContainsFunc(v.Cases, func(c probe.Case) bool { return c.Case == id })
+	}
+	switch {
+	case !tried(probe.CaseStranger) && !tried(probe.CaseImpostor):
+		return "whether a self-made certificate is refused: go as far as --level check, with all cases"
+	case !tried(probe.CaseGood):
+		return "whether a certificate that should be let in is: give --cert and --key, or --as NAME"
+	}
+	return "what would confirm it"
 }
 
 // matrix has a row for each case. One that went the same way for every path is

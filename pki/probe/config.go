@@ -55,7 +55,7 @@ func Experiments() []Experiment {
 		{CaseGood, "the certificate that the server should accept", "a certificate of yours"},
 		{CaseOther, "another certificate that the server should accept, to tell a pinned one", "another certificate of yours"},
 		{CaseStranger, "a self-made certificate", ""},
-		{CaseImpostor, "a self-made certificate whose issuer has the name of a CA that the server asks for", "a server that names its CAs, or a certificate of yours"},
+		{CaseImpostor, "yours with another key and signature, or else a self-made one from a CA with a name that the server asks for", "a certificate of yours, or a server that names its CAs"},
 		{CaseFalseProof, "a certificate without its key: the proof of possession is false", ""},
 	}
 }
@@ -107,7 +107,7 @@ type Config struct {
 	Trace func(number int, what string) (io.WriteCloser, error)
 
 	Expect Expectation // zero: ExpectVerified with a good certificate, else ExpectRequired
-	Alert  *int        // alert with which nobody and strangers must be refused; nil: any
+	Alerts []int       // alerts with one of which nobody and strangers must be refused; empty: any
 }
 
 // CheckFor says what is wrong with a Config for a target, without a connection.
@@ -136,6 +136,10 @@ func (c *Config) problem() error {
 		return errors.New("the list of trust anchors is empty")
 	case c.Family != 0 && c.Family != 4 && c.Family != 6:
 		return fmt.Errorf("there is no address family %d", c.Family)
+	case c.application() == AppNone && len(c.Paths)+len(c.Fields)+len(c.Statuses) > 0:
+		return errors.New("there is no request to which a path, a field or a status belongs")
+	case c.ServerName != "" && !isHost(c.ServerName), c.ConnectTo != "" && !isHostPort(c.ConnectTo):
+		return fmt.Errorf("%q is no name of a host", c.ServerName+c.ConnectTo)
 	case c.Other != nil && c.Good == nil:
 		return errors.New("another certificate is of use beside a good one only")
 	}
@@ -163,6 +167,20 @@ func (c *Config) problem() error {
 		}
 	}
 	return nil
+}
+
+func isHost(s string) bool {
+	_, err := newTarget(s, "443", "/", AppNone)
+	return err == nil
+}
+
+func isHostPort(s string) bool {
+	host, port, err := splitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = newTarget(host, port, "/", AppNone)
+	return err == nil
 }
 
 // isToken reports whether s is the name of a header field (RFC 9110, Section

@@ -143,9 +143,10 @@ func (p *prober) setTimings(tcp, handshake time.Duration) {
 // session is a connection in the making: what is written into its evidence.
 type session struct {
 	*evidence
-	wire   *recorder
-	conn   *tls.Conn
-	reader *bufio.Reader
+	wire    *recorder
+	conn    *tls.Conn
+	reader  *bufio.Reader
+	waiting bool // for a verdict, which a ticket ends
 }
 
 // clientConfig offers one version and, for TLS 1.2, every cipher suite that
@@ -215,7 +216,7 @@ func (t *ticketWatch) Put(_ string, state *tls.ClientSessionState) {
 	if t.version != tls.VersionTLS13 || state == nil {
 		return
 	}
-	if t.tickets++; t.tickets == 1 {
+	if t.tickets++; t.waiting {
 		_ = t.wire.SetReadDeadline(time.Unix(1, 0)) // long past: wakes the read that calls us
 	}
 }
@@ -229,7 +230,9 @@ func (s *session) awaitVerdict(ctx context.Context, silence time.Duration) bool 
 	if deadline, ok := quiet.Deadline(); ok {
 		_ = s.wire.SetReadDeadline(deadline) // if it fails, so does the read
 	}
+	s.waiting = true
 	_, err := s.reader.Peek(1)
+	s.waiting = false
 	_ = s.wire.SetReadDeadline(time.Time{}) // the same
 	if err == nil {
 		s.greeted = true

@@ -104,7 +104,7 @@ func (p *prober) findMode(c Child) {
 }
 
 func (p *prober) findUnverified(c Child, where string) {
-	severity := Critical
+	severity := p.grave(c.Mode, Critical)
 	if g := p.page(c); g != nil && g.sameForAll() {
 		severity = p.grave(c.Mode, High)
 		p.add(Finding{ID: "MTLS-007", Severity: severity, Where: where, Title: "the same answer for nobody and a stranger",
@@ -137,7 +137,7 @@ func (p *page) sameForAll() bool {
 
 func (p *prober) findPage(g *page) {
 	where := fmt.Sprintf("TLS %s, %s", versionName(g.version), escape(g.path))
-	if g.false != nil && g.false.Verdict == Accepted {
+	if g.unproven != nil && g.unproven.Verdict == Accepted {
 		p.add(Finding{ID: "MTLS-008", Severity: Critical, Where: where, Title: "a certificate without its key is let in",
 			Meaning: "the proof of possession was false and was accepted: whoever has seen a certificate can use it", Fix: "replace the TLS library of this server", References: []string{rfcVerify}})
 	}
@@ -163,16 +163,19 @@ func (p *prober) findPage(g *page) {
 // findAlerts holds the alerts of nobody and of strangers against the one that
 // was expected.
 func (p *prober) findAlerts() {
-	if p.Alert == nil {
+	if len(p.Alerts) == 0 {
 		return
 	}
 	for _, g := range p.pages {
 		for _, t := range append([]*trial{g.none}, g.strangers...) {
-			if g.standing(t) != Rejected || t.alert.remote(*p.Alert) {
+			if g.standing(t) != Rejected || slices.ContainsFunc(p.Alerts, t.alert.remote) {
 				continue
 			}
+			if p.report.Outcome != Violated {
+				p.report.Outcome, p.report.Reason = Violated, fmt.Sprintf("the case %s is not refused with an alert that was expected: %s", t.id, t.Detail)
+			}
 			p.add(Finding{ID: "MTLS-013", Severity: Critical, Where: fmt.Sprintf("TLS %s, %s", versionName(g.version), escape(g.path)),
-				Title:   fmt.Sprintf("the case %s is not refused with the alert %d", t.id, *p.Alert),
+				Title:   fmt.Sprintf("the case %s is not refused with an alert that was expected", t.id),
 				Meaning: t.Detail, Fix: "expect another alert, or none: stacks differ in them", References: []string{"RFC 8446, Section 6"}})
 		}
 	}
@@ -220,7 +223,7 @@ func together(findings []Finding) []Finding {
 		switch {
 		case at < 0:
 			out = append(out, f)
-		case !strings.Contains(out[at].Where, f.Where):
+		case !slices.Contains(strings.Split(out[at].Where, "; "), f.Where):
 			out[at].Where += "; " + f.Where
 		}
 	}

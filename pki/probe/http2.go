@@ -97,6 +97,9 @@ func readHTTP2(w io.Writer, r *bufio.Reader) (*response, error) {
 				_ = framer.WritePing(true, f.Data) // the same
 			}
 		case *http2.GoAwayFrame:
+			if f.ErrCode == http2.ErrCodeHTTP11Required {
+				return nil, errHTTP1
+			}
 			if f.LastStreamID < streamID {
 				return nil, fmt.Errorf("%w: the server goes away: %v", errHead, f.ErrCode)
 			}

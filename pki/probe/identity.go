@@ -36,13 +36,19 @@ func newStrangers(now time.Time) *strangers {
 	return &strangers{now: now, keys: map[bool]crypto.Signer{}, made: map[string]*tls.Certificate{}}
 }
 
+// guise is what a self-made certificate pretends to be.
+type guise struct {
+	issuer []byte            // the DER name of its issuer; nil: its own
+	copied *x509.Certificate // all but the key and the signature is this one's; nil: nothing is
+}
+
 // certificate gives a self-made certificate, with a key that the server says it
-// can verify. issuer is the DER name to put into it; nil: its own.
-func (s *strangers) certificate(issuer []byte, info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+// can verify.
+func (s *strangers) certificate(g guise, info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rsaOnly := !slices.Contains(info.SignatureSchemes, tls.ECDSAWithP256AndSHA256)
-	id := fmt.Sprint(rsaOnly, "/", string(issuer))
+	id := fmt.Sprint(rsaOnly, "/", g.copied != nil, "/", string(g.issuer))
 	if made := s.made[id]; made != nil {
 		return made, nil
 	}
@@ -50,7 +56,7 @@ func (s *strangers) certificate(issuer []byte, info *tls.CertificateRequestInfo)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
-	made, err := s.make(key, issuer)
+	made, err := s.make(key, g)
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
@@ -76,9 +82,9 @@ func (s *strangers) key(rsaOnly bool) (crypto.Signer, error) {
 	return key, nil
 }
 
-// make signs a certificate for clients with its own key; with an issuer's name,
-// as if that CA had.
-func (s *strangers) make(key crypto.Signer, issuer []byte) (*tls.Certificate, error) {
+// make signs a certificate for clients with its own key. Servers whose clock
+// differs from ours find it in its time all the same.
+func (s *strangers) make(key crypto.Signer, g guise) (*tls.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 126))
 	if err != nil {
 		return nil, err
@@ -86,15 +92,19 @@ func (s *strangers) make(key crypto.Signer, issuer []byte) (*tls.Certificate, er
 	template := &x509.Certificate{
 		SerialNumber:          serial.SetBit(serial, 126, 1),
 		Subject:               pkix.Name{CommonName: strangerName},
-		NotBefore:             s.now.Add(-time.Hour),
-		NotAfter:              s.now.Add(24 * time.Hour),
+		NotBefore:             s.now.AddDate(-1, 0, 0),
+		NotAfter:              s.now.AddDate(1, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}
 	parent := template
-	if issuer != nil {
-		parent = &x509.Certificate{RawSubject: issuer}
+	if c := g.copied; c != nil {
+		template.SerialNumber, template.RawSubject = c.SerialNumber, c.RawSubject
+		template.DNSNames, template.EmailAddresses, template.IPAddresses, template.URIs = c.DNSNames, c.EmailAddresses, c.IPAddresses, c.URIs
+		parent = &x509.Certificate{RawSubject: c.RawIssuer, SubjectKeyId: c.AuthorityKeyId}
+	} else if g.issuer != nil {
+		parent = &x509.Certificate{RawSubject: g.issuer}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
 	if err != nil {

@@ -46,10 +46,10 @@ func (c *Case) judgeBroken(e *evidence, end ending, layer Layer) {
 	case end == endLocal:
 		c.Verdict, c.Layer = LocalRefused, layer
 	case end == endSilence || !e.asked:
+	case e.tickets > 0 && (end == endClosed || !e.alert.aboutCertificate()):
+		c.accept(LayerPostHandshake, Strong, "the server sent a session ticket")
 	case end == endClosed:
 		c.Verdict, c.Layer = Rejected, LayerClose
-	case e.tickets > 0 && !e.alert.aboutCertificate():
-		c.accept(LayerPostHandshake, Strong, "the server sent a session ticket")
 	default:
 		c.Verdict, c.Layer, c.Strength = Rejected, layer, Strong
 	}

@@ -82,8 +82,8 @@ func (p *page) standing(t *trial) Verdict {
 }
 
 // stranger is the standing of the most permissive of those who must be refused,
-// and that trial; nil if there is none. A false proof that was accepted is a
-// stranger who was let in.
+// and that trial; nil if there is none. Who proves possession falsely is one of
+// them.
 func (p *page) stranger() (*trial, Verdict) {
 	var worst *trial
 	for _, wanted := range []Verdict{Accepted, Inconclusive, Rejected} {
@@ -93,8 +93,15 @@ func (p *page) stranger() (*trial, Verdict) {
 			}
 		}
 	}
-	if p.false != nil && p.false.Verdict == Accepted && (worst == nil || p.standing(worst) != Accepted) {
-		worst = p.false
+	if worst != nil && p.unproven != nil && p.unproven.Verdict != SameAsNone {
+		switch p.standing(p.unproven) {
+		case Accepted:
+			worst = p.unproven
+		case Inconclusive:
+			if p.standing(worst) == Rejected {
+				worst = p.unproven
+			}
+		}
 	}
 	if worst == nil {
 		return nil, Inconclusive
@@ -130,11 +137,15 @@ func (p *page) conclude() Child {
 		return set(RequiredUnverified, "a certificate is required, and a self-made one will do: "+stranger.Detail, stranger)
 	case stranger != nil && refused != Rejected:
 		return set(ModeInconclusive, "a stranger: "+stranger.Detail)
+	case p.good == nil && p.asksForMore():
+		child.doubtful, child.Strength = true, Weak
+		return set(RequiredUnconfirmed, "whoever was tried is refused by the application, perhaps for something else than a certificate: "+p.none.Detail+"; give a certificate that is let in")
 	case p.good == nil:
 		return set(RequiredUnconfirmed, "a client without a certificate is refused: "+p.none.Detail)
 	}
 	switch p.standing(p.good) {
 	case Rejected:
+		child.doubtful = p.none.answered() && !refuses(p.none.status())
 		return set(RejectsGood, "your certificate is refused, as everyone: "+p.good.Detail, p.good)
 	case Accepted:
 	default:
@@ -149,6 +160,14 @@ func (p *page) conclude() Child {
 		return set(Pinned, "your certificate is accepted, and the other one is refused: "+p.other.Detail, p.good, p.other)
 	}
 	return set(ModeInconclusive, "your other certificate: "+p.other.Detail)
+}
+
+// asksForMore reports whether a stranger got as far as an application, and was
+// refused there: it may want a password, and no certificate would help.
+func (p *page) asksForMore() bool {
+	return slices.ContainsFunc(p.strangers, func(t *trial) bool {
+		return t.response != nil && (t.Layer == LayerApp || t.Verdict == SameAsNone && p.none.Layer == LayerApp)
+	})
 }
 
 // optional is for a page that lets nobody in.
@@ -206,7 +225,10 @@ func later(a, b Layer) Layer {
 func (p *prober) conclude() {
 	r := p.report
 	for i := range r.Children {
-		r.Children[i].Outcome = r.Expected.outcome(r.Children[i].Mode)
+		c := &r.Children[i]
+		if c.Outcome = r.Expected.outcome(c.Mode); c.doubtful && c.Outcome == OK {
+			c.Outcome = CouldNotTell
+		}
 	}
 	for i := range r.TLS {
 		v := &r.TLS[i]

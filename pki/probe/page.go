@@ -26,7 +26,7 @@ type page struct {
 	good      *trial // may be nil, as the others
 	other     *trial
 	strangers []*trial // stranger, impostor
-	false     *trial
+	unproven  *trial   // false-proof
 	// unlike is how much the answer to nobody differs from itself when it is
 	// asked for again: 0, unless that was measured.
 	unlike   float64
@@ -35,7 +35,7 @@ type page struct {
 
 func (p *page) others() []*trial {
 	var out []*trial
-	for _, t := range append([]*trial{p.good, p.other}, append(slices.Clone(p.strangers), p.false)...) {
+	for _, t := range append([]*trial{p.good, p.other}, append(slices.Clone(p.strangers), p.unproven)...) {
 		if t != nil {
 			out = append(out, t)
 		}
@@ -68,9 +68,9 @@ func (p *page) repeated(again *evidence) bool {
 	return true
 }
 
-// unsteady reports whether bodies say nothing: half of the page changes by
+// unsteady reports whether bodies say nothing: almost a third of the page changes by
 // itself.
-func (p *page) unsteady() bool { return p.unlike > 0.5 }
+func (p *page) unsteady() bool { return p.unlike > 0.3 }
 
 // sameBody reports whether two answers differ no more than the answer to nobody
 // does from itself.
@@ -85,6 +85,7 @@ func (p *page) judge() {
 		for _, t := range p.trials() {
 			p.judgeStatus(t)
 		}
+		p.judgeUnanswered()
 		return
 	}
 	for _, t := range []*trial{p.good, p.other} {
@@ -92,7 +93,7 @@ func (p *page) judge() {
 			p.judgeGood(t)
 		}
 	}
-	for _, t := range append(slices.Clone(p.strangers), p.false) {
+	for _, t := range append(slices.Clone(p.strangers), p.unproven) {
 		if t.answered() && t.Verdict == Accepted {
 			p.judgeStranger(t)
 		}
@@ -260,9 +261,6 @@ func (p *page) judgeNone() {
 	default:
 		n.tell(said + " does not say whether a certificate would change it: try a --path that is there")
 	}
-	if n.Verdict == Rejected && status >= 400 && len(p.strangers) > 0 && slices.ContainsFunc(p.strangers, func(t *trial) bool { return t.Verdict == SameAsNone }) {
-		n.Strength = Strong
-	}
 }
 
 // judgeUnanswered is for nobody without an answer: where the connection was
@@ -287,6 +285,8 @@ func (p *page) judgeBesideGood(said string) {
 	n, g := p.none, p.good.response
 	status := n.response.status
 	switch {
+	case status >= 500:
+		n.reject(LayerApp, Weak, said)
 	case status >= 400:
 		n.reject(refusedAt(status), Strong, said)
 	case status >= 300 && g.status < 300:
@@ -295,6 +295,8 @@ func (p *page) judgeBesideGood(said string) {
 		n.accept(LayerHTTP, Weak, said)
 	case len(p.strangers) > 0 && !p.allAsNone():
 		n.accept(LayerHTTP, Weak, said+", and another page than with the good certificate")
+	case n.response.likeness(g) >= 0.5:
+		n.tell(said + ", and a page that is much like the one with the good certificate: say with --expect-status which status lets in, or try another --path")
 	default:
 		n.reject(LayerApp, Weak, said+", and another answer than with the good certificate")
 	}

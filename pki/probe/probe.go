@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -91,9 +92,9 @@ func (p *prober) probe(ctx context.Context) {
 			p.report.Cases = append(p.report.Cases, t.Case)
 		}
 	}
+	p.report.Stack = p.stack()
 	p.markPostHandshake()
 	p.control(ctx)
-	p.report.Stack = p.stack()
 	p.conclude()
 	p.report.Senders = p.senders()
 	p.find()
@@ -141,8 +142,9 @@ func (p *prober) probeVersion(ctx context.Context, version uint16) (Version, err
 		}
 		before = p.probePage(ctx, nobody, path, before)
 		p.pages = append(p.pages, before)
-		if nobody.asked {
-			v.Requested = Yes
+		if nobody.asked && v.Requested != Yes {
+			v.Requested, v.authorities, v.goodProblem = Yes, nobody.authorities, nobody.goodProblem
+			v.AcceptableCAs, v.AcceptableCAsOmitted = authorityNames(nobody.authorities)
 		}
 	}
 	return v, nil
@@ -178,12 +180,12 @@ func (p *prober) probePage(ctx context.Context, nobody *trial, path string, befo
 	for _, stranger := range []struct {
 		id      CaseID
 		present presenter
-	}{{CaseStranger, p.stranger(nil)}, {CaseImpostor, p.impostor(nobody)}} {
+	}{{CaseStranger, p.stranger(guise{})}, {CaseImpostor, p.impostor(nobody)}} {
 		if t := try(stranger.id, earlierStrangers[stranger.id], stranger.present); t != nil {
 			g.strangers = append(g.strangers, t)
 		}
 	}
-	g.false = try(CaseFalseProof, before.false, p.falseProof())
+	g.unproven = try(CaseFalseProof, before.unproven, p.falseProof())
 	p.repeatNobody(ctx, g)
 	return g
 }
@@ -219,22 +221,22 @@ func fixed(c *tls.Certificate) presenter {
 }
 
 // stranger presents a self-made certificate.
-func (p *prober) stranger(issuer []byte) presenter {
+func (p *prober) stranger(g guise) presenter {
 	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return p.strangers.certificate(issuer, info)
+		return p.strangers.certificate(g, info)
 	}
 }
 
-// impostor presents a self-made certificate that names as its issuer a CA that
-// the server asks for: the one that the good certificate has, if there is one,
-// else the first that is a name.
+// impostor presents a self-made certificate that is the good one but for its key
+// and signature or, without a good one, names as its issuer the first CA that the
+// server asks for.
 func (p *prober) impostor(nobody *trial) presenter {
 	if p.Good != nil {
-		return p.stranger(p.Good.Leaf.RawIssuer)
+		return p.stranger(guise{copied: p.Good.Leaf})
 	}
 	for _, name := range nobody.authorities {
 		if rdns, ok := parseName(name); ok && len(rdns) > 0 {
-			return p.stranger(name)
+			return p.stranger(guise{issuer: name})
 		}
 	}
 	return nil
@@ -247,7 +249,7 @@ func (p *prober) falseProof() presenter {
 		if p.Good != nil {
 			return withoutKey(p.Good)
 		}
-		c, err := p.strangers.certificate(nil, info)
+		c, err := p.strangers.certificate(guise{}, info)
 		if err != nil {
 			return nil, err
 		}
@@ -302,10 +304,10 @@ func (p *prober) confirmNotOffered(ctx context.Context) {
 	}
 }
 
-// control repeats, for each version, the case that says whether the server has
-// changed its mind: the good certificate's where it was accepted, else
-// nobody's. A server that has shut us out in the middle makes the cases after
-// that look refused.
+// control repeats, for each version, the cases that say whether the server has
+// changed its mind: the good certificate's where it was accepted, else nobody's. A
+// server that has shut us out in the middle makes the cases after that look
+// refused. Where nobody's refusal may have been a hiccup it is repeated, too.
 func (p *prober) control(ctx context.Context) {
 	if p.Level == Observe {
 		return
@@ -316,23 +318,37 @@ func (p *prober) control(ctx context.Context) {
 			continue
 		}
 		seen[g.version] = true
-		t := g.none
-		if g.good != nil && g.standing(g.good) == Accepted {
-			t = g.good
+		if g.good == nil || g.standing(g.good) != Accepted {
+			p.repeat(ctx, i, g.none)
+			continue
 		}
-		again := p.visit(ctx, t.id, t.version, t.path, t.present)
-		if again.differs(t) {
-			again = p.visit(ctx, t.id, t.version, t.path, t.present) // once is no pattern
-		}
-		again.Control = true
-		if !again.differs(t) {
-			again.Verdict, again.Layer, again.Strength, again.Detail = t.Verdict, t.Layer, t.Strength, t.Detail
-		}
-		p.report.Cases = append(p.report.Cases, again.Case)
-		if again.differs(t) {
-			p.changed(i, fmt.Sprintf("the case %s ended otherwise when it was repeated: %s", t.id, again.Detail))
+		p.repeat(ctx, i, g.good)
+		if g.none.maybeHiccup() {
+			p.repeat(ctx, i, g.none)
 		}
 	}
+}
+
+// repeat makes a case of a page again, and once more where that ends otherwise:
+// once is no pattern.
+func (p *prober) repeat(ctx context.Context, page int, t *trial) {
+	again := p.visit(ctx, t.id, t.version, t.path, t.present)
+	if again.differs(t) && !t.maybeHiccup() {
+		again = p.visit(ctx, t.id, t.version, t.path, t.present)
+	}
+	again.Control = true
+	if !again.differs(t) {
+		again.Verdict, again.Layer, again.Strength, again.Detail = t.Verdict, t.Layer, t.Strength, t.Detail
+	}
+	p.report.Cases = append(p.report.Cases, again.Case)
+	if again.differs(t) {
+		p.changed(page, fmt.Sprintf("the case %s ended otherwise when it was repeated: %s", t.id, again.Detail))
+	}
+}
+
+// maybeHiccup reports whether a refusal looks as many a failure does.
+func (t *trial) maybeHiccup() bool {
+	return t.Verdict == Rejected && (t.Layer == LayerClose || t.status() >= 500 || t.status() == 408 || t.status() == 429)
 }
 
 // changed makes all pages of a version inconclusive.
@@ -366,12 +382,13 @@ func (p *prober) markPostHandshake() {
 		if g.version != tls.VersionTLS13 || g.none.asked || g.none.status() != 403 {
 			continue
 		}
-		for _, twin := range p.pages {
-			if twin.version == tls.VersionTLS12 && twin.path == g.path && twin.none.renegotiated {
-				c := &p.report.Children[i]
-				c.Mode, c.EnforcedAt, c.Strength = ModeInconclusive, LayerNone, Weak
-				c.Reason = "HTTP 403: it seems to ask for a certificate after the handshake, which this probe cannot answer"
-			}
+		renegotiates := slices.ContainsFunc(p.pages, func(twin *page) bool {
+			return twin.version == tls.VersionTLS12 && twin.path == g.path && twin.none.renegotiated
+		})
+		if renegotiates || p.report.Stack == "apache" && p.report.TLS[0].Offered != Yes {
+			c := &p.report.Children[i]
+			c.Mode, c.EnforcedAt, c.Strength = ModeInconclusive, LayerNone, Weak
+			c.Reason = "HTTP 403: it seems to ask for a certificate after the handshake, which this probe cannot answer"
 		}
 	}
 }

@@ -198,6 +198,19 @@ func TestApplications(t *testing.T) {
 		{"a page with the time", tls.RequestClientCert, func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, "welcome to our page, on which there is nothing to see but the time: it is %d", time.Now().UnixNano())
 		}, OptionalUnverified, LayerNone},
+		{"it believes names", tls.RequireAnyClientCert, func(w http.ResponseWriter, r *http.Request) {
+			if c := r.TLS.PeerCertificates[0]; c.Issuer.CommonName != "Client CA" || c.Subject.CommonName != "alice" {
+				w.WriteHeader(403)
+			}
+		}, RequiredUnverified, LayerHandshake},
+		{"it looks at dates only", tls.RequireAnyClientCert, func(w http.ResponseWriter, r *http.Request) {
+			if c, at := r.TLS.PeerCertificates[0], time.Now().Add(-30*time.Minute); who(r) != "good" && (at.Before(c.NotBefore) || at.After(c.NotAfter)) {
+				w.WriteHeader(403)
+			}
+		}, RequiredUnverified, LayerHandshake},
+		{"almost the same page", tls.RequestClientCert, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s hello %v", strings.Repeat("all of the secret ", 100), who(r) == "good")
+		}, ModeInconclusive, LayerNone},
 		{"closed on the request", tls.RequestClientCert, func(_ http.ResponseWriter, r *http.Request) {
 			if who(r) == "" {
 				panic(http.ErrAbortHandler)
@@ -214,6 +227,95 @@ func TestApplications(t *testing.T) {
 				t.Errorf("got %s at %s, want %s at %s\n%s", report.Mode, report.EnforcedAt, row.want, row.at, dump(report))
 			}
 		})
+	}
+}
+
+// TestNothingGiven: without a good certificate a refusal by an application proves
+// nothing.
+func TestNothingGiven(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	for _, auth := range []tls.ClientAuthType{tls.RequestClientCert, tls.RequireAnyClientCert} {
+		config := f.serverConfig(auth)
+		config.NextProtos = []string{protocolHTTP}
+		report := run(t, f.config(t, serveHTTP(t, config, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }), nil))
+		if report.Mode != RequiredUnconfirmed || report.Strength != Weak || report.Outcome != CouldNotTell {
+			t.Errorf("%v: %s", auth, dump(report))
+		}
+	}
+}
+
+// TestTicketThenClosed: who got a ticket was let in, whatever comes then.
+func TestTicketThenClosed(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	config := f.serverConfig(tls.RequestClientCert)
+	config.MinVersion = tls.VersionTLS13
+	address := serveRaw(t, func(c net.Conn) {
+		s := tls.Server(c, config)
+		if s.Handshake() == nil {
+			_ = s.Close()
+		}
+	})
+	for range 20 {
+		report := run(t, f.config(t, "tls://"+address, nil))
+		if report.Mode == RequiredUnconfirmed || report.Outcome == OK {
+			t.Fatalf("%s", dump(report))
+		}
+	}
+}
+
+// TestHiccup: the first connection fails for another reason than a missing
+// certificate.
+func TestHiccup(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	for name, hiccup := range map[string]func(http.ResponseWriter){
+		"closed": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"503":    func(w http.ResponseWriter) { w.WriteHeader(503) },
+	} {
+		var connections atomic.Int64
+		config := f.serverConfig(tls.VerifyClientCertIfGiven)
+		config.MinVersion, config.NextProtos = tls.VersionTLS13, []string{protocolHTTP}
+		address := serveHTTP(t, config, func(w http.ResponseWriter, r *http.Request) {
+			if connections.Add(1) == 1 {
+				hiccup(w)
+				return
+			}
+			hello(w, r)
+		})
+		if report := run(t, f.config(t, address, f.good)); report.Outcome == OK {
+			t.Errorf("%s: %s", name, dump(report))
+		}
+	}
+}
+
+// TestLateTicket: the verdict comes after the silence, and the page after that.
+func TestLateTicket(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	config := f.serverConfig(tls.RequireAndVerifyClientCert)
+	config.MinVersion, config.NextProtos = tls.VersionTLS13, []string{protocolHTTP}
+	config.VerifyConnection = func(tls.ConnectionState) error { time.Sleep(200 * time.Millisecond); return nil }
+	address := serveHTTP(t, config, func(w http.ResponseWriter, r *http.Request) { time.Sleep(200 * time.Millisecond); hello(w, r) })
+	c := f.config(t, address, f.good)
+	c.Timeout = time.Second
+	if report := run(t, c); report.Mode != RequiredVerified {
+		t.Errorf("%s", dump(report))
+	}
+}
+
+// TestServerName: the name that is sent is the one that is verified.
+func TestServerName(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	address := serveHTTP(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
+	for name, want := range map[string]Outcome{"localhost": OK, "evil.example": Violated} {
+		c := f.config(t, "other.example:1", f.good)
+		c.ConnectTo, c.ServerName = address, name
+		if report := run(t, c); report.Outcome != want {
+			t.Errorf("%s: %s", name, dump(report))
+		}
 	}
 }
 
@@ -418,17 +520,23 @@ func TestAlertExpected(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
 	address := serveHTTP(t, f.serverConfig(tls.RequireAndVerifyClientCert), hello)
-	for alert, want := range map[int]int{116: 2, 48: 2, 0: 3} { // findings, at least
+	for _, row := range []struct {
+		alerts []int
+		want   Outcome
+		said   string
+	}{
+		{nil, OK, ""},
+		{[]int{40, 116, 48}, OK, ""},
+		{[]int{40, 116}, Violated, "the case stranger is not refused"},
+		{[]int{48}, Violated, "the case none is not refused"},
+		{[]int{0}, Violated, "the case none is not refused"},
+	} {
 		c := f.config(t, address, nil)
-		c.Alert = &alert
-		got := 0
-		for _, f := range run(t, c).Findings {
-			if f.ID == "MTLS-013" {
-				got++
-			}
-		}
-		if got < want {
-			t.Errorf("alert %d: %d findings", alert, got)
+		c.Alerts = row.alerts
+		report := run(t, c)
+		has := slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.ID == "MTLS-013" && f.Severity == Critical })
+		if report.Outcome != row.want || has != (row.want == Violated) || !strings.Contains(report.Reason, row.said) {
+			t.Errorf("%v: got %s, %s", row.alerts, report.Outcome, report.Reason)
 		}
 	}
 }

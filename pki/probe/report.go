@@ -142,6 +142,8 @@ type Child struct {
 	Strength   Strength `json:"strength"`
 	Outcome    Outcome  `json:"outcome"`
 	Reason     string   `json:"reason"`
+
+	doubtful bool // it may be something else that is refused: as expected is not enough
 }
 
 // Case is one experiment and what became of it. One that TLS refused is not

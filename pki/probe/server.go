@@ -7,7 +7,7 @@ import (
 )
 
 // examine looks at the chain that the server sent. It is trusted only by
-// Config.Roots, for the target's name, at the time of Config.Now; never by the
+// Config.Roots, for the server's name, at the time of Config.Now; never by the
 // system's roots.
 func (p *prober) examine(chain []*x509.Certificate) *Server {
 	s := &Server{Trust: NotChecked}
@@ -36,7 +36,7 @@ func (p *prober) verifyServer(chain []*x509.Certificate) error {
 		intermediates.AddCert(c)
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{
-		DNSName:       p.Target.serverName(),
+		DNSName:       p.serverName(),
 		Roots:         p.pool,
 		Intermediates: intermediates,
 		CurrentTime:   p.Now(),
