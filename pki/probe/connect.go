@@ -126,7 +126,11 @@ func (p *prober) converse(ctx context.Context, e *evidence, trace *tracer) {
 		silence = p.Timeout / silenceBeforeRequest
 	}
 	if e.version == tls.VersionTLS13 && !s.awaitVerdict(ctx, silence) {
+		e.shut = e.verdict == endClosed && e.tickets > 0
 		return
+	}
+	if !speak && e.asked && !e.greeted && (e.version == tls.VersionTLS12 || e.tickets > 0) {
+		s.awaitClose(ctx, p.Timeout/silenceBeforeRequest)
 	}
 	if speak {
 		s.exchange(ctx, p.request(e.path), p.application())
@@ -243,6 +247,19 @@ func (s *session) awaitVerdict(ctx context.Context, silence time.Duration) bool 
 	return s.verdict == endSilence && !s.hurried
 }
 
+// awaitClose looks whether the server, to which nothing will be sent, closes the
+// connection after the handshake: some applications judge then.
+func (s *session) awaitClose(ctx context.Context, silence time.Duration) {
+	quiet, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	if deadline, ok := quiet.Deadline(); ok {
+		_ = s.wire.SetReadDeadline(deadline) // if it fails, so does the read
+	}
+	_, err := s.reader.Peek(1)
+	s.greeted = err == nil
+	s.shut = err != nil && s.end(ctx, err) == endClosed
+}
+
 // exchange makes the HTTP request, unless the server has spoken first and not
 // in HTTP/2. If the write fails the read is still made: an alert may be waiting.
 func (s *session) exchange(ctx context.Context, r request, app Application) {
@@ -266,7 +283,9 @@ func (s *session) exchange(ctx context.Context, r request, app Application) {
 		return
 	}
 	s.speaksHTTP = s.speaksHTTP || errors.Is(err, errHead)
-	s.exchangeEnd = s.end(ctx, err)
+	if s.exchangeEnd = s.end(ctx, err); errors.Is(err, errReset) {
+		s.exchangeEnd = endClosed
+	}
 }
 
 // end sorts the error that ended a step, and keeps it with its alert.

@@ -37,6 +37,7 @@ type evidence struct {
 	greeted bool   // data arrived before any request (looked for in TLS 1.3)
 	verdict ending // how the wait for the server's verdict ended else
 	hurried bool   // the time was over before the silence meant anything
+	shut    bool   // closed after all that TLS has to say: an application may have judged
 
 	exchanged   bool      // a request was made
 	speaksHTTP  bool      // the target or ALPN says that HTTP is spoken
@@ -102,6 +103,9 @@ func (e *evidence) describe(end ending) string {
 func (e *evidence) describeExchange() string {
 	if e.foreign {
 		return "what the server sent is no HTTP"
+	}
+	if errors.Is(e.failure, errHead) && e.exchangeEnd == endSilence {
+		return "the answer did not end in time"
 	}
 	if errors.Is(e.failure, errHead) {
 		return escape(e.failure.Error())

@@ -25,6 +25,10 @@ const (
 // servers want that where they would renegotiate.
 var errHTTP1 = fmt.Errorf("%w: the server wants HTTP/1.1", errHead)
 
+// errReset is for a request that the server refuses as it would by closing the
+// connection in HTTP/1.1.
+var errReset = errors.New("the server resets the stream")
+
 // exchangeHTTP2 makes the request as the first of a connection (RFC 9113,
 // Section 3.4), and reads one final answer. Errors are as in readResponse.
 func exchangeHTTP2(w io.Writer, r *bufio.Reader, req request) (*response, error) {
@@ -108,7 +112,7 @@ func readHTTP2(w io.Writer, r *bufio.Reader) (*response, error) {
 				return nil, errHTTP1
 			}
 			if f.StreamID == streamID {
-				return endOfHTTP2(a, nil, fmt.Errorf("the server resets the stream: %v", f.ErrCode))
+				return endOfHTTP2(a, nil, fmt.Errorf("%w: %v", errReset, f.ErrCode))
 			}
 		case *http2.MetaHeadersFrame:
 			if f.StreamID != streamID {

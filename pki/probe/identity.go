@@ -82,15 +82,20 @@ func (s *strangers) key(rsaOnly bool) (crypto.Signer, error) {
 	return key, nil
 }
 
-// make signs a certificate for clients with its own key. Servers whose clock
+// make signs a certificate for clients with its own key. The key identifier of an
+// issuer with a copied name is another one than the real CA's: with that, or
+// without any, OpenSSL finds the real CA and sees the false signature, which a
+// server that lets unknown issuers pass does not let pass; with another it looks
+// no further, and a server that goes by names is fooled. Servers whose clock
 // differs from ours find it in its time all the same.
 func (s *strangers) make(key crypto.Signer, g guise) (*tls.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 126))
 	if err != nil {
 		return nil, err
 	}
+	serial.SetBit(serial, 126, 1)
 	template := &x509.Certificate{
-		SerialNumber:          serial.SetBit(serial, 126, 1),
+		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: strangerName},
 		NotBefore:             s.now.AddDate(-1, 0, 0),
 		NotAfter:              s.now.AddDate(1, 0, 0),
@@ -102,9 +107,10 @@ func (s *strangers) make(key crypto.Signer, g guise) (*tls.Certificate, error) {
 	if c := g.copied; c != nil {
 		template.SerialNumber, template.RawSubject = c.SerialNumber, c.RawSubject
 		template.DNSNames, template.EmailAddresses, template.IPAddresses, template.URIs = c.DNSNames, c.EmailAddresses, c.IPAddresses, c.URIs
-		parent = &x509.Certificate{RawSubject: c.RawIssuer, SubjectKeyId: c.AuthorityKeyId}
-	} else if g.issuer != nil {
-		parent = &x509.Certificate{RawSubject: g.issuer}
+		g.issuer = c.RawIssuer
+	}
+	if g.issuer != nil {
+		parent = &x509.Certificate{RawSubject: g.issuer, SubjectKeyId: serial.Bytes()}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), key)
 	if err != nil {

@@ -22,6 +22,8 @@ func judge(e *evidence) Case {
 	switch {
 	case e.dial != nil:
 		c.Detail = escape(e.dial.Error())
+	case e.shut:
+		c.tell("the server closed the connection after the handshake")
 	case !e.established:
 		c.judgeBroken(e, e.handshake, LayerHandshake)
 	case e.verdict == endAlert || e.verdict == endClosed || e.verdict == endLocal:
@@ -46,7 +48,7 @@ func (c *Case) judgeBroken(e *evidence, end ending, layer Layer) {
 	case end == endLocal:
 		c.Verdict, c.Layer = LocalRefused, layer
 	case end == endSilence || !e.asked:
-	case e.tickets > 0 && (end == endClosed || !e.alert.aboutCertificate()):
+	case e.tickets > 0 && end == endAlert && !e.alert.aboutCertificate():
 		c.accept(LayerPostHandshake, Strong, "the server sent a session ticket")
 	case end == endClosed:
 		c.Verdict, c.Layer = Rejected, LayerClose

@@ -264,10 +264,15 @@ func (p *prober) conclude() {
 		children = append(slices.Clone(children), Child{Path: p.paths()[0], TLS: r.TLS[open].Version, Mode: ModeInconclusive, Reason: r.TLS[open].Reason})
 	}
 	for _, outcome := range []Outcome{Violated, CouldNotTell, OK} {
-		if r.Reason = reasons(children, &outcome); r.Reason != "" {
-			r.Outcome = outcome
-			return
+		if r.Reason = reasons(children, &outcome); r.Reason == "" {
+			continue
 		}
+		r.Outcome = outcome
+		unknown := CouldNotTell
+		if said := reasons(children, &unknown); outcome == Violated && said != "" {
+			r.Reason += "; could not tell: " + said
+		}
+		return
 	}
 }
 

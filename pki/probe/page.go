@@ -81,11 +81,11 @@ func (p *page) sameBody(a, b *response) bool {
 
 // judge adds to the verdict of each trial what HTTP has answered.
 func (p *page) judge() {
+	p.judgeClosed()
 	if len(p.statuses) > 0 {
 		for _, t := range p.trials() {
 			p.judgeStatus(t)
 		}
-		p.judgeUnanswered()
 		return
 	}
 	for _, t := range []*trial{p.good, p.other} {
@@ -170,6 +170,8 @@ func (p *page) judgeGood(t *trial) {
 	switch {
 	case !n.answered() && n.Verdict != Rejected && status >= 400:
 		t.tell(said + ", and nothing to compare it with")
+	case !n.answered() && t == p.other && (status == 401 || status == 403) && p.good.answered() && p.good.response.status < 400:
+		t.reject(LayerApp, Strong, said+", and the first certificate is let in")
 	case !n.answered() && (status == 401 || status == 403):
 		t.Detail = "accepted at TLS, refused by the application with " + said
 	case !n.answered():
@@ -178,7 +180,7 @@ func (p *page) judgeGood(t *trial) {
 		t.accept(LayerHTTP, Weak, said+", and another answer than without a certificate")
 	case status < 400:
 		t.accept(LayerHTTP, Strong, said)
-	case n.response.status < 400:
+	case n.response.status < 400, t == p.other && (status == 401 || status == 403) && p.good.answered() && p.good.response.status < 400:
 		t.reject(refusedAt(status), Strong, fmt.Sprintf("%s, and HTTP %d without a certificate", said, n.response.status))
 	case refusedAt(status) == LayerHTTP:
 		t.tell(fmt.Sprintf("%s, and HTTP %d without a certificate", said, n.response.status))
@@ -200,6 +202,8 @@ func (p *page) judgeStranger(t *trial) {
 	switch {
 	case n.answered() && n.response.status == status: // with another body
 		p.judgeStrangersPage(t)
+	case status >= 500 && n.answered() && n.response.status < 400 && p.good.answered() && p.good.response.status < 400:
+		t.reject(LayerApp, Weak, said)
 	case status >= 500:
 		t.tell(said + " does not say whether it was refused")
 	case status >= 400 && refuses(status) && asGood:
@@ -231,11 +235,7 @@ func (p *page) judgeStrangersPage(t *trial) {
 // nobody is.
 func (p *page) judgeNone() {
 	n := p.none
-	if !n.answered() {
-		p.judgeUnanswered()
-		return
-	}
-	if n.Verdict != Accepted {
+	if !n.answered() || n.Verdict != Accepted {
 		return
 	}
 	status := n.response.status
@@ -247,12 +247,12 @@ func (p *page) judgeNone() {
 		n.tell(p.good.Detail)
 	case status < 400:
 		strength := Weak
-		if p.strangerRefused() || p.good != nil && p.good.Verdict == SameAsNone {
+		if status < 300 && p.strangerRefused() || p.good != nil && p.good.Verdict == SameAsNone {
 			strength = Strong
 		}
 		n.accept(LayerHTTP, strength, said)
 	case !n.asked:
-	case p.strangerRefused() && !refuses(status):
+	case p.strangerRefused() && !refuses(status) && p.good != nil && p.good.Verdict == SameAsNone:
 		n.accept(LayerHTTP, Weak, said+", and a stranger is refused in another way")
 	case refuses(status):
 		n.reject(refusedAt(status), Weak, said)
@@ -263,13 +263,22 @@ func (p *page) judgeNone() {
 	}
 }
 
-// judgeUnanswered is for nobody without an answer: where the connection was
-// closed on the request and others are answered, that was the refusal.
-func (p *page) judgeUnanswered() {
-	n := p.none
-	closed := n.exchanged && n.exchangeEnd == endClosed && n.asked && n.Verdict != Rejected
-	if closed && slices.ContainsFunc(p.others(), func(t *trial) bool { return t.answered() && t.response.status < 400 }) {
-		n.reject(LayerClose, Weak, "the server closed the connection on the request, and answers another")
+// judgeClosed is for connections that were closed after the handshake or on the
+// request: where others stay open, or are answered, that was a refusal.
+func (p *page) judgeClosed() {
+	open, answered := false, false
+	for _, t := range p.trials() {
+		open = open || t.Verdict == Accepted && !t.exchanged
+		answered = answered || t.answered() && t.response.status < 400
+	}
+	for _, t := range p.trials() {
+		onRequest := t.exchanged && t.exchangeEnd == endClosed && t.asked && t.Verdict != Rejected
+		switch {
+		case onRequest && answered:
+			t.reject(LayerClose, Weak, "the server closed the connection on the request, and answers another")
+		case t.shut && (open || answered):
+			t.reject(LayerClose, Weak, "the server closed the connection after the handshake, and no other")
+		}
 	}
 }
 
@@ -293,7 +302,7 @@ func (p *page) judgeBesideGood(said string) {
 		n.reject(LayerApp, Weak, said+", a redirect")
 	case g.status != status:
 		n.accept(LayerHTTP, Weak, said)
-	case len(p.strangers) > 0 && !p.allAsNone():
+	case p.strangerRefused(), slices.ContainsFunc(p.strangers, func(t *trial) bool { return t.Verdict == Accepted }):
 		n.accept(LayerHTTP, Weak, said+", and another page than with the good certificate")
 	case n.response.likeness(g) >= 0.5:
 		n.tell(said + ", and a page that is much like the one with the good certificate: say with --expect-status which status lets in, or try another --path")

@@ -57,7 +57,7 @@ func TestPage(t *testing.T) {
 		{"a page that always changes", 200, 200, 200, 200, "a b c d e", "INCONCLUSIVE none inconclusive inconclusive inconclusive inconclusive"},
 		{"a page that breaks off", 200, 200, -1, -1, "a… b - - a…", "OPTIONAL_VERIFIED tlsHandshake accepted inconclusive rejected rejected"},
 		{"redirected to a login", 302, 200, 302, 302, "a b a a a", "REQUIRED_VERIFIED app rejected accepted sameAsNone sameAsNone"},
-		{"closed on the request", 0, 200, 0, 0, "- b - - -", "INCONCLUSIVE none rejected accepted inconclusive inconclusive"},
+		{"closed on the request", 0, 200, 0, 0, "- b - - -", "REQUIRED_VERIFIED connectionClose rejected accepted rejected rejected"},
 		{"a stranger is refused by TLS", 200, 200, -1, -1, "a b - - a", "OPTIONAL_VERIFIED tlsHandshake accepted accepted rejected rejected"},
 		{"required, a stranger is let in", -1, 200, 200, -1, "- b b - -", "REQUIRED_UNVERIFIED tlsHandshake rejected accepted accepted rejected"},
 		{"required, the application refuses a stranger", -1, 200, 403, 403, "- b c c -", "REQUIRED_VERIFIED tlsHandshake rejected accepted rejected rejected"},

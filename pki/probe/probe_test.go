@@ -265,6 +265,30 @@ func TestTicketThenClosed(t *testing.T) {
 	}
 }
 
+// TestJudgedAfterTheHandshake: an application looks at the certificate, says
+// nothing, and closes the connection of all but the good.
+func TestJudgedAfterTheHandshake(t *testing.T) {
+	t.Parallel()
+	f := newFixture()
+	config := f.serverConfig(tls.RequestClientCert)
+	address := serveRaw(t, func(c net.Conn) {
+		s := tls.Server(c, config)
+		if s.Handshake() != nil {
+			return
+		}
+		defer s.Close()
+		certificates := s.ConnectionState().PeerCertificates
+		if len(certificates) > 0 && certificates[0].Equal(f.good.certificate) {
+			_, _ = io.Copy(io.Discard, s)
+		}
+	})
+	for range 10 {
+		if report := run(t, f.config(t, "tls://"+address, f.good)); report.Mode != RequiredVerified || report.EnforcedAt != LayerClose {
+			t.Fatalf("%s", dump(report))
+		}
+	}
+}
+
 // TestHiccup: the first connection fails for another reason than a missing
 // certificate.
 func TestHiccup(t *testing.T) {

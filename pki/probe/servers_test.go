@@ -172,15 +172,18 @@ const fs = require('fs');
 require('https').createServer({
 	cert: fs.readFileSync('@cert'), key: fs.readFileSync('@key'), ca: fs.readFileSync('@clientca'),
 	requestCert: true, rejectUnauthorized: @reject, minVersion: 'TLSv1.2',
-}, (request, response) => response.end('hello')).listen(@port, '@host');
+}, (request, response) => { @check response.end('hello'); }).listen(@port, '@host');
 `
 
-func node(reject bool) func(testing.TB, *fixture) string {
+func node(reject bool) func(testing.TB, *fixture) string { return nodeWith(reject, "") }
+
+// nodeWith has an application that looks at each request.
+func nodeWith(reject bool, check string) func(testing.TB, *fixture) string {
 	return func(t testing.TB, f *fixture) string {
 		program := tools.Need(t, "node")
 		dir := t.TempDir()
 		files, address := f.write(t, dir), freeAddress(t)
-		text := strings.ReplaceAll(nodeServer, "@reject", fmt.Sprint(reject))
+		text := strings.NewReplacer("@reject", fmt.Sprint(reject), "@check", check).Replace(nodeServer)
 		startServer(t, address, program, configure(t, dir, "server.js", files.fill(text, address)))
 		return address
 	}
