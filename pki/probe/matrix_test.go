@@ -111,6 +111,13 @@ func matrix() []matrixRow {
 			rows = append(rows, matrixRow{name: fmt.Sprintf("Go %v, tickets %v", g.mode, tickets), start: goServer(g.mode, tickets), good: g.good, nothing: g.nothing, at: g.at})
 		}
 	}
+	for _, tickets := range []bool{true, false} {
+		rows = append(rows, matrixRow{name: fmt.Sprintf("Go, silent, tickets %v", tickets), start: func(t testing.TB, f *fixture) string {
+			config := f.serverConfig(tls.RequireAndVerifyClientCert)
+			config.SessionTicketsDisabled = !tickets
+			return serveSilence(t, config)
+		}, good: reqVer, nothing: reqUnconf, at: LayerHandshake, change: func(_ *fixture, c *Config) { c.App, c.Timeout = AppNone, probeTimeout/6 }})
+	}
 	return rows
 }
 
