@@ -41,6 +41,9 @@ func (f *fixture) naive(all []Certificate, filter Filter) (out []string) {
 }
 
 func TestScale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it makes a large inventory")
+	}
 	f := newFixture(t)
 	f.seed(scaleMany, scaleRevoked)
 	f.now = f.now.AddDate(0, 0, 9) // a tenth has expired
