@@ -1,0 +1,6 @@
+//go:build !race
+
+package commands
+
+// racing: the race detector is on.
+const racing = false
