@@ -170,9 +170,6 @@ func (j *probeJob) request(c *cli.Context) error {
 		}
 		j.config.Fields = append(j.config.Fields, probe.Field{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 	}
-	if j.config.App == probe.AppNone && (len(j.config.Paths)+len(j.config.Fields)+len(j.config.Statuses) > 0 || j.config.Host != "") {
-		return usagef("--app none makes no request: --path, --host, --header and --expect-status have no place beside it")
-	}
 	return nil
 }
 
@@ -186,11 +183,6 @@ func (j *probeJob) way(c *cli.Context) error {
 		j.config.Family = 4
 	case c.Bool("ipv6"):
 		j.config.Family = 6
-	}
-	if j.config.ConnectTo != "" {
-		if _, err := probe.ParseTarget(j.config.ConnectTo); err != nil || strings.Contains(j.config.ConnectTo, "/") {
-			return usagef("--connect-to %q is not HOST:PORT", j.config.ConnectTo)
-		}
 	}
 	text := c.String("proxy")
 	if text == "" {

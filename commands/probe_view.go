@@ -110,13 +110,10 @@ func (v *targetView) untested() string {
 	tried := func(id probe.CaseID) bool {
 		return slices.ContainsFunc(v.Cases, func(c probe.Case) bool { return c.Case == id })
 	}
-	switch {
-	case !tried(probe.CaseStranger) && !tried(probe.CaseImpostor):
+	if !tried(probe.CaseStranger) && !tried(probe.CaseImpostor) {
 		return "whether a self-made certificate is refused: go as far as --level check, with all cases"
-	case !tried(probe.CaseGood):
-		return "whether a certificate that should be let in is: give --cert and --key, or --as NAME"
 	}
-	return "what would confirm it"
+	return "whether a certificate that should be let in is: give --cert and --key, or --as NAME"
 }
 
 // matrix has a row for each case. One that went the same way for every path is

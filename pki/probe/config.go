@@ -106,7 +106,7 @@ type Config struct {
 	// case; nil: none is kept.
 	Trace func(number int, what string) (io.WriteCloser, error)
 
-	Expect Expectation // zero: ExpectVerified with a good certificate, else ExpectRequired
+	Expect Expectation // zero: ExpectVerified with a good certificate and Check, else ExpectRequired
 	Alerts []int       // alerts with one of which nobody and strangers must be refused; empty: any
 }
 
@@ -136,10 +136,12 @@ func (c *Config) problem() error {
 		return errors.New("the list of trust anchors is empty")
 	case c.Family != 0 && c.Family != 4 && c.Family != 6:
 		return fmt.Errorf("there is no address family %d", c.Family)
-	case c.application() == AppNone && len(c.Paths)+len(c.Fields)+len(c.Statuses) > 0:
-		return errors.New("there is no request to which a path, a field or a status belongs")
-	case c.ServerName != "" && !isHost(c.ServerName), c.ConnectTo != "" && !isHostPort(c.ConnectTo):
-		return fmt.Errorf("%q is no name of a host", c.ServerName+c.ConnectTo)
+	case c.application() == AppNone && (len(c.Paths)+len(c.Fields)+len(c.Statuses) > 0 || c.Host != ""):
+		return errors.New("no request is made to which a path, a host, a field or a status belongs")
+	case c.ServerName != "" && !isHost(c.ServerName):
+		return fmt.Errorf("the server's name %q is no host", c.ServerName)
+	case c.ConnectTo != "" && !isHostPort(c.ConnectTo):
+		return fmt.Errorf("%q to connect to is not HOST:PORT", c.ConnectTo)
 	case c.Other != nil && c.Good == nil:
 		return errors.New("another certificate is of use beside a good one only")
 	}

@@ -229,17 +229,10 @@ func (t *ticketWatch) Put(_ string, state *tls.ClientSessionState) {
 // or the silence has lasted too long, and reports whether to go on. A read
 // that ends by its deadline leaves a tls.Conn usable.
 func (s *session) awaitVerdict(ctx context.Context, silence time.Duration) bool {
-	quiet, cancel := context.WithTimeout(ctx, silence)
-	defer cancel()
-	if deadline, ok := quiet.Deadline(); ok {
-		_ = s.wire.SetReadDeadline(deadline) // if it fails, so does the read
-	}
 	s.waiting = true
-	_, err := s.reader.Peek(1)
+	err := s.listen(ctx, silence)
 	s.waiting = false
-	_ = s.wire.SetReadDeadline(time.Time{}) // the same
 	if err == nil {
-		s.greeted = true
 		return true
 	}
 	s.verdict = s.end(ctx, err)
@@ -250,14 +243,29 @@ func (s *session) awaitVerdict(ctx context.Context, silence time.Duration) bool 
 // awaitClose looks whether the server, to which nothing will be sent, closes the
 // connection after the handshake: some applications judge then.
 func (s *session) awaitClose(ctx context.Context, silence time.Duration) {
+	err := s.listen(ctx, silence)
+	if err == nil {
+		return
+	}
+	switch end := s.end(ctx, err); end {
+	case endClosed:
+		s.shut = true
+	case endAlert:
+		s.verdict = end
+	}
+}
+
+// listen waits for data, at most until the silence has lasted too long.
+func (s *session) listen(ctx context.Context, silence time.Duration) error {
 	quiet, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	if deadline, ok := quiet.Deadline(); ok {
 		_ = s.wire.SetReadDeadline(deadline) // if it fails, so does the read
 	}
 	_, err := s.reader.Peek(1)
+	_ = s.wire.SetReadDeadline(time.Time{}) // the same
 	s.greeted = err == nil
-	s.shut = err != nil && s.end(ctx, err) == endClosed
+	return err
 }
 
 // exchange makes the HTTP request, unless the server has spoken first and not

@@ -22,6 +22,6 @@
 //	report.go    the result
 //
 // A Report holds no unbounded and no unescaped text of the peer's. Nothing
-// here reads the clock or prints: the caller gives Config.Now and renders the
-// Report.
+// here asks what time it is or prints: the caller gives Config.Now and renders
+// the Report.
 package probe

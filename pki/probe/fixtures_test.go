@@ -116,14 +116,15 @@ func run(t testing.TB, c Config) *Report {
 	return report
 }
 
-// modes is the mode of a report, or of each of its children if they differ.
+// modes is the mode of a report, or of each of its children if they differ, with
+// where each is enforced.
 func modes(r *Report) string {
 	if r.Mode != Conditional && r.Mode != ModeInconclusive || len(r.Children) == 0 {
 		return string(r.Mode)
 	}
 	var out []string
 	for _, c := range r.Children {
-		out = append(out, fmt.Sprintf("%s %s %s", c.TLS, c.Path, c.Mode))
+		out = append(out, fmt.Sprintf("%s %s %s at %s", c.TLS, c.Path, c.Mode, c.EnforcedAt))
 	}
 	return string(r.Mode) + ": " + strings.Join(out, ", ")
 }

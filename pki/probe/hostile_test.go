@@ -199,7 +199,7 @@ func TestClosedAtAnyOctet(t *testing.T) {
 	if whole.Outcome != OK {
 		t.Fatalf("uncut: %s", whole.Reason)
 	}
-	for n := 0; n < 1100; n += 37 {
+	for n := 0; n < 1100; n += 11 {
 		if report := checkCut(t, f, server, n); report.Outcome == OK || report.Outcome == Violated && !strings.Contains(report.Reason, "closed the connection without an alert") {
 			t.Errorf("cut after %d octets: %s, %s\n%s", n, report.Outcome, report.Reason, dump(report))
 		}

@@ -41,10 +41,10 @@ const (
 	reqVer       = string(RequiredVerified)
 	reqUnconf    = string(RequiredUnconfirmed)
 
-	adminPages = "CONDITIONAL: 1.2 / OPTIONAL_VERIFIED, 1.2 /admin/ %s, 1.3 / OPTIONAL_VERIFIED, 1.3 /admin/ %[1]s"
+	adminPages = "CONDITIONAL: 1.2 / OPTIONAL_VERIFIED at http, 1.2 /admin/ %s at app, 1.3 / OPTIONAL_VERIFIED at http, 1.3 /admin/ %[1]s at app"
 	// Apache asks for the certificate after the request: in TLS 1.2 by a
 	// renegotiation, in TLS 1.3 by an authentication that Go's client cannot do.
-	perLocation = "INCONCLUSIVE: 1.2 / NOT_REQUESTED, 1.2 /admin/ %s, 1.3 / NOT_REQUESTED, 1.3 /admin/ INCONCLUSIVE"
+	perLocation = "INCONCLUSIVE: 1.2 / NOT_REQUESTED at none, 1.2 /admin/ %s at tlsRenegotiation, 1.3 / NOT_REQUESTED at none, 1.3 /admin/ INCONCLUSIVE at none"
 )
 
 func matrix() []matrixRow {
@@ -62,7 +62,7 @@ func matrix() []matrixRow {
 		{name: "nginx error_page =200", start: nginx("ssl_verify_client on; error_page 495 496 =200 /index.html;"), good: optUnver, at: LayerNone, findings: "MTLS-002/MTLS-007"},
 		{name: "nginx error_page @nocert", start: nginx(`ssl_verify_client on; error_page 495 496 = @nocert;
 			location @nocert { return 200 "please log in"; }`), good: reqVer, nothing: optUnver, at: LayerApp, findings: "/MTLS-007"},
-		{name: "nginx error_page =444", start: nginx("ssl_verify_client on; error_page 495 496 =444 @none; location @none { return 444; }" + page), good: reqVer, nothing: "INCONCLUSIVE: 1.2 / INCONCLUSIVE, 1.3 / INCONCLUSIVE", at: LayerClose},
+		{name: "nginx error_page =444", start: nginx("ssl_verify_client on; error_page 495 496 =444 @none; location @none { return 444; }" + page), good: reqVer, nothing: "INCONCLUSIVE: 1.2 / INCONCLUSIVE at none, 1.3 / INCONCLUSIVE at none", at: LayerClose},
 		{name: "nginx optional_no_ca, by the issuer's name", start: nginx(`ssl_verify_client optional_no_ca; if ($ssl_client_i_dn !~ "Client CA") { return 403; }` + page),
 			good: reqUnver, nothing: reqUnver, at: LayerApp, findings: "MTLS-004/MTLS-004"},
 		{name: "nginx, revoked", start: nginx("ssl_verify_client on; ssl_crl @list;" + page), good: string(RejectsGood), nothing: reqUnconf, at: LayerHTTP, findings: "MTLS-005/"},
@@ -84,7 +84,7 @@ func matrix() []matrixRow {
 		{name: "Node rejectUnauthorized", start: node(true), good: reqVer, nothing: reqUnconf, at: LayerHandshake},
 		{name: "Node without", start: node(false), good: optUnver, at: LayerNone},
 		{name: "Node, 401 by the application", start: nodeWith(false, "if (!request.client.authorized) response.statusCode = 401;"), good: reqVer, nothing: reqUnconf, at: LayerApp},
-		{name: "Node, closed by the application", start: nodeWith(false, "if (!request.client.authorized) return request.destroy();"), good: reqVer, nothing: "INCONCLUSIVE: 1.2 / INCONCLUSIVE, 1.3 / INCONCLUSIVE", at: LayerClose},
+		{name: "Node, closed by the application", start: nodeWith(false, "if (!request.client.authorized) return request.destroy();"), good: reqVer, nothing: "INCONCLUSIVE: 1.2 / INCONCLUSIVE at none, 1.3 / INCONCLUSIVE at none", at: LayerClose},
 		{name: "Python CERT_REQUIRED", start: python("CERT_REQUIRED"), good: reqVer, nothing: reqUnconf, at: LayerHandshake},
 		{name: "Python CERT_OPTIONAL", start: python("CERT_OPTIONAL"), good: optVer, at: LayerHandshake},
 		{name: "JDK need", start: java("setNeedClientAuth"), good: reqVer, nothing: reqUnconf, at: LayerClose},

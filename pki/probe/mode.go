@@ -12,11 +12,11 @@ type Mode string
 // The modes.
 const (
 	NotRequested        Mode = "NOT_REQUESTED"
-	OptionalUnverified  Mode = "OPTIONAL_UNVERIFIED"  // nobody is let in, and so is a stranger
-	OptionalVerified    Mode = "OPTIONAL_VERIFIED"    // nobody is let in, a stranger is refused
+	OptionalUnverified  Mode = "OPTIONAL_UNVERIFIED"  // a client without a certificate is let in, and so is a stranger
+	OptionalVerified    Mode = "OPTIONAL_VERIFIED"    // a client without a certificate is let in, a stranger is refused
 	RequiredUnverified  Mode = "REQUIRED_UNVERIFIED"  // any certificate will do
 	RequiredVerified    Mode = "REQUIRED_VERIFIED"    // only the good certificate is let in
-	RequiredUnconfirmed Mode = "REQUIRED_UNCONFIRMED" // all that was tried is refused; no good certificate was
+	RequiredUnconfirmed Mode = "REQUIRED_UNCONFIRMED" // all that was tried is refused, or no stranger or no good certificate was tried
 	Pinned              Mode = "PINNED"               // the good certificate is let in, another good one is not
 	RejectsGood         Mode = "REJECTS_GOOD"         // everyone is refused, the good certificate, too
 	Conditional         Mode = "CONDITIONAL"          // differs by path or TLS version
@@ -170,7 +170,7 @@ func (p *page) asksForMore() bool {
 	})
 }
 
-// optional is for a page that lets nobody in.
+// optional is for a page that lets in whoever has no certificate.
 func (p *page) optional(set func(Mode, string, ...*trial) Child, stranger *trial, refused Verdict, child *Child) Child {
 	said := "a client without a certificate is let in"
 	switch {

@@ -131,7 +131,7 @@ func TestOneVersionOpen(t *testing.T) {
 		return f.serverConfig(tls.NoClientCert), nil
 	}
 	report := run(t, f.config(t, serveHTTP(t, config, hello), nil))
-	if got, want := modes(report), "CONDITIONAL: 1.2 / NOT_REQUESTED, 1.3 / REQUIRED_UNCONFIRMED"; got != want || report.Outcome != Violated {
+	if got, want := modes(report), "CONDITIONAL: 1.2 / NOT_REQUESTED at none, 1.3 / REQUIRED_UNCONFIRMED at tlsPostHandshake"; got != want || report.Outcome != Violated {
 		t.Errorf("got %s, %s, want %s", got, report.Outcome, want)
 	}
 	if want := "TLS 1.2: no client certificate is requested"; report.Reason != want {

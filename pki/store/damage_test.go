@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -231,5 +232,30 @@ func TestPassphrase(t *testing.T) {
 	f.reopen()
 	if lists, err := f.Upkeep(t.Context()); err != nil || lists[0].Overdue || lists[0].Entries != 1 {
 		t.Errorf("the list is %+v, %v", lists[0], err)
+	}
+}
+
+// A schema that has lost a column, a row that is always there and is not, and a
+// value that is never written are called damage.
+func TestDamagedSchemaIsSaid(t *testing.T) {
+	for _, row := range []struct {
+		damage string
+		read   func(*fixture) error
+	}{
+		{`ALTER TABLE crl RENAME COLUMN sha256 TO x`, func(f *fixture) error { _, err := f.CRLs(t.Context()); return err }},
+		{`UPDATE counters SET name = 'x' WHERE name = 'epoch'`, func(f *fixture) error { _, err := f.Status(t.Context()); return err }},
+		{`UPDATE counters SET value = 'many' WHERE name = 'epoch'`, func(f *fixture) error { _, err := f.Status(t.Context()); return err }},
+	} {
+		f := newFixture(t)
+		if err := row.read(f); err != nil {
+			t.Fatalf("%s: whole: %v", row.damage, err)
+		}
+		if _, err := f.db.ExecContext(t.Context(), row.damage); err != nil {
+			t.Errorf("%s: %v", row.damage, err)
+			continue
+		}
+		if err := row.read(f); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", row.damage, err)
+		}
 	}
 }

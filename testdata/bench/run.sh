@@ -16,9 +16,9 @@
 #
 # It needs Go, and Debian with root or sudo where a program is missing: hyperfine,
 # time, nginx, curl and testssl.sh come from Debian, mkcert and step from the Go
-# module proxy (PEERS says which: "openssl mkcert step testssl"). N, BATCH and RUNS change the sizes; a short
-# form is N=2000 BATCH=500 RUNS=3 PEERS=openssl. MUTUAL names a binary to take
-# instead of building one. It works in a temporary directory, which a full run
+# module proxy (PEERS says which: "openssl mkcert step testssl"). N, BATCH and RUNS
+# change the sizes; a short form is N=2000 BATCH=500 RUNS=3 PEERS=openssl. MUTUAL
+# names a binary to take instead of building one. It works in a temporary directory, which a full run
 # fills with up to 12 GB, and removes it.
 #
 # It ends with 0 when everything was measured, whether or not the bars are met,
