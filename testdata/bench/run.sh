@@ -396,6 +396,7 @@ start_nginx() {
 				ssl_certificate $1/localhost.crt;
 				ssl_certificate_key $1/localhost.key;
 				ssl_client_certificate $1/pki/ca.crt;
+				ssl_protocols TLSv1.2 TLSv1.3;
 				ssl_verify_client on;
 				location / { return 200 hello; }
 			}
@@ -419,6 +420,9 @@ row_probe() {
 	"$mutual" issue client alice --pki "$dir/pki" --out "$dir" >/dev/null
 	start_nginx "$dir" "$port"
 	good="--cert $dir/alice.crt --key $dir/alice.key"
+	"$mutual" probe "localhost:$port" --ca "$dir/pki/root.crt" $good --json >"$tmp/stdout"
+	[[ $(grep -c '"offered": "yes"' "$tmp/stdout") == 2 ]] || die "nginx does not offer both versions of TLS"
+	awk '/"ms":/ { n++; sum += $2 } END { printf "probe makes %d connections, of %.1f ms on average\n", n, sum / n }' "$tmp/stdout"
 	ours=$(median "$mutual probe localhost:$port --ca $dir/pki/root.crt $good")
 	report "probe, level check" "$(seconds "$ours")" - - "$ours < 0.5" "under 0.5 s"
 	theirs=$(median "openssl s_client -connect localhost:$port -cert $dir/alice.crt -key $dir/alice.key -CAfile $dir/pki/ca.crt")
