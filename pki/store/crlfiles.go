@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -132,6 +133,7 @@ func (p *PKI) nameEntries(ctx context.Context, issuer int64, entries []NamedEntr
 // of says whose list it is and where it lies.
 func (l *Published) of(p *PKI, ca caRow) {
 	l.Issuer, l.Key, l.Older, l.Ends = ca.role, shortID(ca.keyID), !ca.newest, ca.cert.NotAfter
+	l.KeyID = hex.EncodeToString(ca.keyID)
 	l.base, l.alone, l.subject = ca.base(), ca.alone, ca.cert.RawSubject
 	l.Files = []string{p.Path(crlPath(l.base, "crl")), p.Path(crlPath(l.base, "pem"))}
 }

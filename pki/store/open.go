@@ -31,6 +31,9 @@ type Options struct {
 	// Waiting is told, once, what an act has been waiting for longer than a
 	// second. It may be nil.
 	Waiting func(what string)
+	// Changed is told of each change of who is let in, as soon as it is durable
+	// and before the lists with it are made. It may be nil, and does not block.
+	Changed func(epoch int64)
 	// AllowRolledBack opens a PKI for looking although its database is older
 	// than a list that is out, or than what was done last: PKI.RolledBack then
 	// gives the ErrRolledBack or ErrLost, and every act is refused with it.
@@ -43,6 +46,7 @@ type PKI struct {
 	db   *sql.DB
 	opts Options
 	cas  caCache
+	file fs.FileInfo // of the database, as it was opened
 
 	schema     atomic.Int64 // the least version that the database has
 	rolledBack error        // nil: the database is as new as what is published
@@ -53,7 +57,8 @@ type PKI struct {
 // or than a CRL of its own that is out, beside it or where servers read.
 func Open(ctx context.Context, dir string, opts Options) (*PKI, error) {
 	path := filepath.Join(dir, dbFile)
-	if _, err := os.Stat(path); err != nil {
+	st, err := os.Stat(path)
+	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
 			return nil, fmt.Errorf("%w in %s", ErrNoPKI, dir)
 		}
@@ -66,6 +71,7 @@ func Open(ctx context.Context, dir string, opts Options) (*PKI, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.file = st
 	if err := p.check(ctx); err != nil {
 		_ = p.db.Close() // the first error is the one to report
 		return nil, err

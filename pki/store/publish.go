@@ -17,6 +17,7 @@ import (
 type Published struct {
 	Issuer     pki.Kind  // root or issuing
 	Key        string    // which of the role's keys, in short
+	KeyID      string    // the whole key identifier, in hex
 	Older      bool      // the CA issues no more, and others of its role do
 	Ends       time.Time // when the CA's certificate does
 	Number     *big.Int

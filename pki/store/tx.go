@@ -26,6 +26,7 @@ type Tx struct {
 	now    time.Time
 	signer *authority.CA // the issuing CA, where its key is at hand
 
+	epoch       int64                   // of the last change of who is let in that it makes; 0: none
 	newest      Head                    // of the journal, where this has written to it
 	revocations int64                   // how many more there are than before
 	expiry      map[expiryHour]standing // how many more stand so; see count
@@ -73,6 +74,9 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 		return wrapCommit(err)
 	}
 	p.keepHead(t.newest)
+	if t.epoch > 0 && p.opts.Changed != nil {
+		p.opts.Changed(t.epoch)
+	}
 	return nil
 }
 
@@ -129,6 +133,7 @@ func (t *Tx) nextEpoch(what string, journal int64, issuers ...int64) (int64, err
 			return 0, err
 		}
 	}
+	t.epoch = epoch
 	return epoch, t.exec("recording the change", `INSERT INTO change (epoch, at, what, journal) VALUES ($1, $2, $3, $4)`,
 		epoch, t.now.Unix(), what, journal)
 }
