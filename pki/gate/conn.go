@@ -1,0 +1,201 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mutual/pki"
+)
+
+// conn is one connection of a client, below TLS.
+type conn struct {
+	net.Conn
+	gate  *Gate
+	began time.Time
+	ctx   context.Context // ends with the connection
+	stop  context.CancelFunc
+
+	in, out atomic.Int64 // octets of TLS
+
+	presented []*x509.Certificate // written before the connection is claimed
+	claimed   pki.Fingerprint     // of the index
+
+	offered atomic.Pointer[tls.ClientHelloInfo]
+	state   atomic.Pointer[tls.ConnectionState] // after the handshake
+	who     atomic.Pointer[holder]              // whose it is, from the handshake on
+	ended   atomic.Pointer[Refusal]             // why it was cut
+	logged  atomic.Bool                         // the log has said that it is open
+
+	mu       sync.Mutex
+	gone     bool
+	atClose  []func()
+	requests map[*request]struct{} // that it has running
+}
+
+// holder is who a connection was let in as. Refusal is not nil where the gate
+// says so in HTTP (Config.RefuseWith).
+type holder struct {
+	Identity
+	record  []byte // as the log has it
+	headers *identityHeaders
+	refusal *Refusal
+	until   time.Time
+}
+
+// Read implements net.Conn.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.in.Add(int64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.out.Add(int64(n))
+	return n, err
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.mu.Lock()
+	again, last := c.gone, c.atClose
+	c.gone, c.atClose = true, nil
+	c.mu.Unlock()
+	if again {
+		return err
+	}
+	c.stop()
+	for _, do := range last {
+		do()
+	}
+	c.gate.index.leave(c)
+	c.gate.wasClosed(c)
+	return err
+}
+
+// whenClosed has something done when the connection is closed, or now if it is.
+func (c *conn) whenClosed(do func()) {
+	c.mu.Lock()
+	gone := c.gone
+	if !gone {
+		c.atClose = append(c.atClose, do)
+	}
+	c.mu.Unlock()
+	if gone {
+		do()
+	}
+}
+
+// cut ends a connection at once: what was sent and not yet received is lost, too,
+// and nothing more goes to the upstream. It reports whether it was this call that
+// did it.
+func (c *conn) cut(why *Refusal) bool {
+	if !c.ended.CompareAndSwap(nil, why) {
+		return false
+	}
+	c.stop()
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // it may be closed already
+	}
+	_ = c.Close() // not tls.Conn's, which waits for a peer that does not read
+	c.gate.wasCut(c, why)
+	return true
+}
+
+// verify is called in the handshake, when the client has proved that it has the
+// key of what it presents.
+func (c *conn) verify(state tls.ConnectionState) error {
+	g := c.gate
+	if len(state.PeerCertificates) == 0 {
+		return c.refuse(&Refusal{CodeNoCertificate, "the client presented no certificate"})
+	}
+	c.presented = state.PeerCertificates
+	f := pki.FingerprintOf(c.presented[0].Raw)
+	if !g.index.claim(c, f) {
+		return c.refuse(c.ended.Load())
+	}
+	j := g.judge(c.ctx, c.presented)
+	c.who.Store(&holder{Identity: j.Identity, record: certificateRecord(j.Identity),
+		headers: newIdentityHeaders(g.config.Header, j.Identity), until: j.Until})
+	if j.Refusal != nil {
+		return c.refuse(j.Refusal)
+	}
+	if why := g.notAllowed(c); why != nil { // the rules have changed since
+		return c.refuse(why)
+	}
+	release, ok := g.identities.enter(j.Identity)
+	if !ok {
+		return c.refuse(&Refusal{CodeTooMany, "the identity has as many connections as one may have"})
+	}
+	c.whenClosed(release)
+	end := time.AfterFunc(j.Until.Sub(g.now()), func() { c.cut(ended) })
+	c.whenClosed(func() { end.Stop() })
+	return nil
+}
+
+// ended is why a connection does not outlive its certificate.
+var ended = &Refusal{CodeExpired, "its certificate, or one above it, has ended"}
+
+// refuse ends the handshake, or with RefuseWith lets it end and keeps in mind
+// what to answer.
+func (c *conn) refuse(why *Refusal) error {
+	if why == nil { // closed, and not by us
+		return net.ErrClosed
+	}
+	who := &holder{refusal: why}
+	if before := c.who.Load(); before != nil {
+		who.Identity, who.record = before.Identity, before.record
+	}
+	c.who.Store(who)
+	if c.gate.config.RefuseWith != 0 {
+		return nil
+	}
+	return why
+}
+
+// refusalOfHandshake says why a handshake did not end well.
+func (c *conn) refusalOfHandshake(err error) *Refusal {
+	if why := c.ended.Load(); why != nil {
+		return why
+	}
+	if who := c.who.Load(); who != nil && who.refusal != nil {
+		return who.refusal
+	}
+	var timeout net.Error
+	switch {
+	case strings.Contains(err.Error(), noCertificate):
+		return &Refusal{CodeNoCertificate, "the client presented no certificate"}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return &Refusal{CodeHandshake, "the handshake took too long"}
+	case c.offered.Load() == nil && c.in.Load() == 0:
+		return &Refusal{CodeHandshake, "the client said nothing"}
+	}
+	return &Refusal{CodeHandshake, oneLine(err.Error())}
+}
+
+// noCertificate is what crypto/tls says of it; there is no error to match.
+const noCertificate = "client didn't provide a certificate"
+
+// oneLine makes what a peer may have had a hand in fit for a line.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	const most = 300
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,132 @@
+package gate
+
+import (
+	"crypto/sha1" // #nosec: what nginx calls the fingerprint
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// HeaderStyle is what the upstream is told of the client beside the Client-Cert
+// field of RFC 9440, which it always gets.
+type HeaderStyle string
+
+// The styles.
+const (
+	HeaderNone  HeaderStyle = "none"
+	HeaderXFCC  HeaderStyle = "xfcc"  // X-Forwarded-Client-Cert, as Envoy writes it
+	HeaderNginx HeaderStyle = "nginx" // X-SSL-Client-*, as configurations of nginx do
+)
+
+// HeaderStyles are all of them.
+func HeaderStyles() []HeaderStyle { return []HeaderStyle{HeaderNone, HeaderXFCC, HeaderNginx} }
+
+// identityPrefixes are how the names of fields begin in which some proxy tells
+// its upstream who the client is, in lower case and with "-" for "_". A client
+// that sends one claims to be somebody: none ever reaches the upstream.
+var identityPrefixes = []string{
+	"client-cert", // RFC 9440, with -chain
+	"x-forwarded-client-cert",
+	"x-forwarded-tls-client-cert",
+	"x-ssl-",
+	"ssl-client-",
+	"x-client-cert",
+	"x-client-verify",
+	"x-arr-clientcert",
+	"x-amzn-mtls-",
+}
+
+// claimsIdentity reports whether a field tells who the client is.
+func claimsIdentity(name string) bool {
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	for _, prefix := range identityPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// stripIdentity removes what a client claims.
+func stripIdentity(h http.Header) {
+	for name := range h {
+		if claimsIdentity(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// identityHeaders are the fields that tell the upstream who the client is. They
+// are made once for a connection.
+type identityHeaders struct{ fields map[string]string }
+
+func newIdentityHeaders(style HeaderStyle, id Identity) *identityHeaders {
+	cert := id.Certificate
+	h := &identityHeaders{fields: map[string]string{
+		"Client-Cert": ":" + base64.StdEncoding.EncodeToString(cert.Raw) + ":", // RFC 9440, Section 2.2
+	}}
+	switch style {
+	case HeaderXFCC:
+		h.fields["X-Forwarded-Client-Cert"] = xfcc(id)
+	case HeaderNginx:
+		sum := sha1.Sum(cert.Raw) // #nosec: as above
+		h.fields["X-Ssl-Client-Verify"] = "SUCCESS"
+		h.fields["X-Ssl-Client-S-Dn"] = printable(cert.Subject.String())
+		h.fields["X-Ssl-Client-I-Dn"] = printable(cert.Issuer.String())
+		h.fields["X-Ssl-Client-Serial"] = strings.ToUpper(hex.EncodeToString(cert.SerialNumber.Bytes()))
+		h.fields["X-Ssl-Client-Fingerprint"] = hex.EncodeToString(sum[:])
+		h.fields["X-Ssl-Client-Cert"] = url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})))
+	case HeaderNone:
+	}
+	return h
+}
+
+// set writes the fields in the place of all others that tell who the client is.
+func (h *identityHeaders) set(to http.Header) {
+	stripIdentity(to)
+	for name, value := range h.fields {
+		to[name] = []string{value}
+	}
+}
+
+// xfcc writes the field of Envoy with a hash, the subject and the names. What
+// could end a value is quoted as it does.
+func xfcc(id Identity) string {
+	cert := id.Certificate
+	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	parts := []string{"Hash=" + id.Fingerprint.String(), `Subject="` + quote.Replace(printable(cert.Subject.String())) + `"`}
+	for _, u := range uris(cert) {
+		parts = append(parts, `URI="`+quote.Replace(printable(u))+`"`)
+	}
+	for _, name := range cert.DNSNames {
+		parts = append(parts, `DNS="`+quote.Replace(printable(name))+`"`)
+	}
+	return strings.Join(parts, ";")
+}
+
+func uris(cert *x509.Certificate) []string {
+	out := make([]string, len(cert.URIs))
+	for i, u := range cert.URIs {
+		out[i] = u.String()
+	}
+	return out
+}
+
+// printable escapes what must not stand in a field: a certificate may hold
+// anything.
+func printable(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}

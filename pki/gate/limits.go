@@ -1,0 +1,83 @@
+package gate
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what clients can make a gate hold and do.
+type Limits struct {
+	Connections int           // in all
+	PerIdentity int           // connections of one identity
+	Handshake   time.Duration // for TLS
+	Header      time.Duration // for the header of a request
+	HeaderBytes int           // of a request
+	Idle        time.Duration // between requests
+	Rate        float64       // requests a second of one identity; 0: any
+}
+
+// DefaultLimits are safe for a machine of any size.
+func DefaultLimits() Limits {
+	return Limits{Connections: 10_000, PerIdentity: 1000, Handshake: 10 * time.Second, Header: 10 * time.Second, HeaderBytes: 64 << 10, Idle: 2 * time.Minute}
+}
+
+// identities counts what each identity has and does, while it has connections.
+type identities struct {
+	limits Limits
+	mu     sync.Mutex
+	of     map[string]*usage
+}
+
+type usage struct {
+	conns int
+	rate  *rate.Limiter // nil: any
+}
+
+func newIdentities(l Limits) *identities { return &identities{limits: l, of: map[string]*usage{}} }
+
+// key tells identities apart: by name where the inventory has one.
+func (id Identity) key() string {
+	if id.Name != "" {
+		return id.Name
+	}
+	return id.Fingerprint.String()
+}
+
+// enter counts a connection, and gives what ends it.
+func (x *identities) enter(id Identity) (leave func(), ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	key := id.key()
+	u := x.of[key]
+	if u == nil {
+		u = &usage{}
+		if x.limits.Rate > 0 {
+			u.rate = rate.NewLimiter(rate.Limit(x.limits.Rate), max(1, int(2*x.limits.Rate)))
+		}
+		x.of[key] = u
+	}
+	if u.conns >= x.limits.PerIdentity {
+		return nil, false
+	}
+	u.conns++
+	return func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if u.conns--; u.conns == 0 && u.rate == nil { // a limiter that is forgotten forgives
+			delete(x.of, key)
+		}
+	}, true
+}
+
+// maySend reports whether an identity may send one more request now.
+func (x *identities) maySend(id Identity, now time.Time) bool {
+	if x.limits.Rate <= 0 {
+		return true
+	}
+	x.mu.Lock()
+	u := x.of[id.key()]
+	x.mu.Unlock()
+	return u != nil && u.rate.AllowN(now, 1)
+}

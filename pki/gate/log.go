@@ -1,0 +1,150 @@
+package gate
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Log is the access log: a JSON object a line. What happens is written down by a
+// goroutine of its own and waits for nothing: a line for which there is no room
+// is dropped and counted.
+type Log struct {
+	mu      sync.Mutex
+	pending []byte
+	dropped int64 // since the log has said so
+	total   int64 // dropped in all
+	failing error // why the last write failed
+	out     io.WriteCloser
+	open    func() (io.WriteCloser, error)
+	must    bool
+
+	wake chan struct{}
+	done chan struct{}
+	stop chan struct{}
+}
+
+// maxPending bounds what waits to be written: some ten thousand lines.
+const maxPending = 8 << 20
+
+// NewLog begins a log. open is called now and by Reopen. With must, a gate lets
+// nothing through while the log cannot be written.
+func NewLog(open func() (io.WriteCloser, error), must bool) (*Log, error) {
+	out, err := open()
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{out: out, open: open, must: must, wake: make(chan struct{}, 1), done: make(chan struct{}), stop: make(chan struct{})}
+	go l.run()
+	return l, nil
+}
+
+// write adds a line.
+func (l *Log) write(b []byte, now time.Time) {
+	l.mu.Lock()
+	if len(l.pending)+len(b) > maxPending {
+		l.dropped++
+		l.total++
+	} else {
+		if l.dropped > 0 {
+			var lost line
+			lost.time("time", now)
+			lost.text("event", "dropped")
+			lost.number("lines", l.dropped)
+			l.pending = append(append(l.pending, lost.end()...), '\n')
+			l.dropped = 0
+		}
+		l.pending = append(append(l.pending, b...), '\n')
+	}
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// retryLog is how long after a failure the log is tried again.
+const retryLog = time.Second
+
+func (l *Log) run() {
+	defer close(l.done)
+	var spare []byte
+	for {
+		stopping := false
+		select {
+		case <-l.wake:
+		case <-l.stop:
+			stopping = true
+		}
+		l.mu.Lock()
+		batch, out := l.pending, l.out
+		l.pending = spare[:0]
+		l.mu.Unlock()
+		n, err := 0, error(nil)
+		if len(batch) > 0 {
+			n, err = out.Write(batch)
+		}
+		spare = batch
+		l.mu.Lock()
+		if l.failing = err; err != nil { // what was not written stays in front
+			rest := append([]byte{}, batch[n:]...)
+			l.pending = append(rest, l.pending...)
+		}
+		l.mu.Unlock()
+		switch {
+		case stopping:
+			return
+		case err != nil:
+			select {
+			case <-time.After(retryLog):
+			case <-l.stop:
+				return // it could not be written, and nobody waits any more
+			}
+			select {
+			case l.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// fails says, of a log that must be written, why it cannot be.
+func (l *Log) fails() error {
+	if !l.must {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing == nil && len(l.pending) > maxPending/2 {
+		return fmt.Errorf("it is written too slowly")
+	}
+	return l.failing
+}
+
+// Dropped counts the lines for which there was no room.
+func (l *Log) Dropped() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
+}
+
+// Reopen opens the log again: its file was moved away.
+func (l *Log) Reopen() error {
+	out, err := l.open()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	old := l.out
+	l.out, l.failing = out, nil
+	l.mu.Unlock()
+	return old.Close()
+}
+
+// Close writes what waits.
+func (l *Log) Close() error {
+	close(l.stop)
+	<-l.done
+	return l.out.Close()
+}
