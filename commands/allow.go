@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/urfave/cli/v2"
@@ -42,6 +43,9 @@ func runAllow(ctx context.Context, r *run, c *cli.Context) error {
 			return err
 		}
 		r.recorded(dryRun)
-		return r.emit(r.newOutcomeView(ctx, "allow", o, dryRun))
+		answers, gateErr := r.askGates(ctx, p, dryRun)
+		v := r.newOutcomeView(ctx, "allow", o, dryRun)
+		v.Gates = answers
+		return cmp.Or(r.emit(v), gateErr, unsureOfGates(answers))
 	})
 }

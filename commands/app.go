@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ func tree() []*cli.Command {
 		restoreCommand(),
 		repairCommand(),
 		probeCommand(),
+		gateCommand(),
 		demoCommand(),
 		completionCommand(),
 		manCommand(),
@@ -66,7 +68,9 @@ func Main(args []string, env Env) int {
 	go func() { commands <- tree() }() // while the kernel is told of the signals
 	ctx, stop := interruptible(context.Background())
 	defer stop()
-	return within(ctx, grace, func() int { return mainWith(ctx, args, env, <-commands) })
+	env.patience = new(atomic.Int64)
+	env.linger(grace)
+	return within(ctx, env.patience, func() int { return mainWith(ctx, args, env, <-commands) })
 }
 
 // grace is how long an interrupted command may take to end by itself. One that
@@ -74,7 +78,7 @@ func Main(args []string, env Env) int {
 // it where it is loses nothing, as a crash would not.
 const grace = 2 * time.Second
 
-func within(ctx context.Context, grace time.Duration, do func() int) int {
+func within(ctx context.Context, patience *atomic.Int64, do func() int) int {
 	done := make(chan int, 1)
 	go func() { done <- do() }()
 	select {
@@ -85,7 +89,7 @@ func within(ctx context.Context, grace time.Duration, do func() int) int {
 	select {
 	case code := <-done:
 		return code
-	case <-time.After(grace):
+	case <-time.After(time.Duration(patience.Load())):
 		return exitInterrupted
 	}
 }
@@ -111,6 +115,14 @@ func interruptible(parent context.Context) (ctx context.Context, stop func()) {
 		signal.Stop(broken)
 		cancel()
 	}
+}
+
+// hangups gives each SIGHUP, which then no longer ends the process, until ignore
+// is called.
+func hangups() (got <-chan os.Signal, ignore func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
 }
 
 // mainWith is Main with a context and commands of the caller's.
@@ -158,7 +170,7 @@ func (r *run) dispatch(ctx context.Context, l *line) error {
 		return r.emit(versionView{Version: r.env.Version})
 	case l.command == r.root:
 		return r.showHelp(l)
-	case isGroup(l.command):
+	case onlyHolds(l.command):
 		return withHint(usagef("%q needs a command: %s", l.name(), strings.Join(visibleNames(l.command), ", ")),
 			l.helpHint("says what they do"))
 	case l.command.Name == completeName:

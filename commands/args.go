@@ -57,8 +57,11 @@ func parseLine(root *cli.Command, words []string) (*line, error) {
 // looksLikeFlag reports whether a word is a flag: "-" alone is an argument.
 func looksLikeFlag(word string) bool { return len(word) > 1 && word[0] == '-' }
 
-// isGroup reports whether a command only holds others.
+// isGroup reports whether a command holds others.
 func isGroup(c *cli.Command) bool { return len(c.Subcommands) > 0 }
+
+// onlyHolds reports whether a command holds others and does nothing itself.
+func onlyHolds(c *cli.Command) bool { return isGroup(c) && c.Action == nil }
 
 // descend goes into the command called name.
 func (l *line) descend(name string) error {
@@ -151,7 +154,7 @@ func (l *line) unknownFlag(word, name string) error {
 	if near := closest(name, flagNames(l.command.Flags)); near != "" {
 		return withHint(err, fmt.Sprintf("did you mean %q?", dashed(near)))
 	}
-	if isGroup(l.command) {
+	if onlyHolds(l.command) {
 		return withHint(err, "only the flags that every command has may stand before its name; "+l.helpHint("lists the commands"))
 	}
 	return withHint(err, l.helpHint("lists the flags")+`; "--" goes before an argument that begins with "-"`)

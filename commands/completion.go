@@ -177,7 +177,7 @@ func wanted(root *cli.Command, words []string) (l *line, flag string) {
 // with prefix before it.
 func (r *run) found(ctx context.Context, l *line, flag, prefix, last string) []helpItem {
 	r.wish = &wish{flag: flag, last: strings.TrimPrefix(last, prefix)}
-	if isGroup(l.command) { // a common flag before the command
+	if onlyHolds(l.command) { // a common flag before the command
 		leafSpec{}.complete(nil, r)
 	} else if err := r.runLine(ctx, l); err != nil {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -70,7 +70,7 @@ func startDemoAPI(ctx context.Context, now func() time.Time, p *store.PKI, cert 
 	if api.listener, err = tls.Listen("tcp", "127.0.0.1:0", config); err != nil {
 		return nil, fmt.Errorf("listening on the loopback interface: %w", err)
 	}
-	api.server = &http.Server{Handler: http.HandlerFunc(greet), ReadHeaderTimeout: demoTimeout, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	api.server = &http.Server{Handler: http.HandlerFunc(greet), ReadHeaderTimeout: demoTimeout, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = api.server.Serve(api.listener) }() // ends with close
 	return api, nil
 }

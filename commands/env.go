@@ -3,10 +3,14 @@ package commands
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/term"
 )
 
@@ -27,6 +31,34 @@ type Env struct {
 	// Sleep waits, and returns early with the context's error.
 	Sleep   func(context.Context, time.Duration) error
 	Version string
+	// Executable gives the file of this program, for a process of its own.
+	Executable func() (string, error)
+	// Sockets gives those that systemd has passed, and Notify tells it of the
+	// state; nil: there is none.
+	Sockets func() ([]net.Listener, error)
+	Notify  func(state string)
+
+	patience *atomic.Int64 // nanoseconds that an interrupted command may take to end
+}
+
+// linger lets an interrupted command take that long to end by itself.
+func (e Env) linger(d time.Duration) {
+	if e.patience != nil {
+		e.patience.Store(int64(d))
+	}
+}
+
+func (e Env) sockets() ([]net.Listener, error) {
+	if e.Sockets == nil {
+		return nil, nil
+	}
+	return e.Sockets()
+}
+
+func (e Env) notify(state string) {
+	if e.Notify != nil {
+		e.Notify(state)
+	}
 }
 
 // Input is the standard input.
@@ -66,6 +98,10 @@ func SystemEnv(version string) Env {
 		Now:       time.Now,
 		Sleep:     sleep,
 		Version:   version,
+
+		Executable: os.Executable,
+		Sockets:    activation.Listeners,
+		Notify:     func(state string) { _, _ = daemon.SdNotify(false, state) }, // nobody else to tell
 	}
 }
 

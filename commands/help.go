@@ -89,7 +89,7 @@ const rootRemarks = `"mutual help COMMAND" says more about a command. Flags may 
 
 // synopsis is the usage line of a command.
 func synopsis(name string, c *cli.Command) string {
-	if isGroup(c) {
+	if onlyHolds(c) {
 		return name + " COMMAND [flags]"
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s [flags] %s", name, c.ArgsUsage))
@@ -130,12 +130,12 @@ func helpSections(c *cli.Command) []helpSection {
 		}
 		sections[i].items = append(sections[i].items, commandItems(sub)...)
 	}
-	if isGroup(c) {
-		for i := range sections {
-			if sections[i].title == "" {
-				sections[i].title = "Commands"
-			}
+	for i := range sections {
+		if sections[i].title == "" {
+			sections[i].title = "Commands"
 		}
+	}
+	if onlyHolds(c) {
 		if lookup(c.Flags, flagVersion) != nil {
 			sections = append(sections, helpSection{"Flags", flagItems(c.VisibleFlags())})
 		}
@@ -149,15 +149,15 @@ func helpSections(c *cli.Command) []helpSection {
 			own = append(own, f)
 		}
 	}
-	return []helpSection{{"Flags", flagItems(own)}, {"Common flags", flagItems(common)}}
+	return append(sections, helpSection{"Flags", flagItems(own)}, helpSection{"Common flags", flagItems(common)})
 }
 
-// commandItems gives a command or, for a group, the commands in it.
+// commandItems gives a command, if it does something, and the commands in it.
 func commandItems(c *cli.Command) []helpItem {
-	if !isGroup(c) {
-		return []helpItem{{c.Name, c.Usage}}
-	}
 	var items []helpItem
+	if !onlyHolds(c) {
+		items = append(items, helpItem{c.Name, c.Usage})
+	}
 	for _, sub := range c.VisibleCommands() {
 		items = append(items, helpItem{c.Name + " " + sub.Name, sub.Usage})
 	}

@@ -132,7 +132,7 @@ func TestCommandsAreDescribed(t *testing.T) {
 		if len(path) == 1 && !c.Hidden && !slices.Contains(headings, c.Category) {
 			t.Errorf("%s: category %q is no heading", l.name(), c.Category)
 		}
-		if isGroup(c) {
+		if onlyHolds(c) {
 			continue
 		}
 		if c.UsageText == "" && !c.Hidden {

@@ -103,7 +103,7 @@ func manPage(root *cli.Command, version string) string {
 func (w *roff) commands(c *cli.Command, name string) {
 	for _, sub := range c.VisibleCommands() {
 		full := name + " " + sub.Name
-		if isGroup(sub) {
+		if onlyHolds(sub) {
 			w.commands(sub, full)
 			continue
 		}
@@ -128,6 +128,7 @@ func (w *roff) commands(c *cli.Command, name string) {
 			}
 			w.macro("EE")
 		}
+		w.commands(sub, full)
 	}
 }
 

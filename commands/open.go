@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -110,11 +111,14 @@ func (r *run) withOptions(ctx context.Context, opts store.Options, do func(*stor
 	if err != nil {
 		return err
 	}
+	told := r.watchGates(ctx, dir, &opts)
 	p, err := store.Open(ctx, dir, opts)
 	if err != nil {
 		return err
 	}
 	err = do(p)
+	answers, gateErr := told.wait(ctx, p)
+	err = cmp.Or(err, gateErr, unsureOfGates(answers))
 	if closeErr := p.Close(); err == nil {
 		err = closeErr
 	}

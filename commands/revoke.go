@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"mutual/commands/ui"
 	"mutual/pki"
+	"mutual/pki/gate"
 	"mutual/pki/store"
 )
 
@@ -96,12 +98,31 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 			return err
 		}
 		r.recorded(dryRun)
-		if emitErr := r.emit(r.newOutcomeView(ctx, act, o, dryRun)); emitErr != nil {
+		answers, gateErr := r.askGates(ctx, p, dryRun)
+		v := r.newOutcomeView(ctx, act, o, dryRun)
+		v.Gates = answers
+		if emitErr := r.emit(v); emitErr != nil {
 			return emitErr
 		}
 		r.noteReload(o)
-		return unsureIfOverdue(err)
+		return cmp.Or(unsureIfOverdue(err), gateErr, unsureOfGates(answers))
 	})
+}
+
+// askGates waits until the gates have cut who an act takes out. An act that
+// changed nothing asks, too: the one before it may have been killed before it did.
+func (r *run) askGates(ctx context.Context, p *store.PKI, dryRun bool) ([]gate.Acknowledged, error) {
+	if dryRun {
+		return nil, nil
+	}
+	now, err := p.Epoch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if now.Number > 0 {
+		r.gates.changed(now.Number)
+	}
+	return r.gates.wait(ctx, p)
 }
 
 // recorded keeps in mind that an act is in force.
@@ -182,6 +203,8 @@ type outcomeTail struct {
 	Epoch    int64     `json:"epoch,omitempty"`
 	CRLs     []crlView `json:"crls"`
 	CRLChain string    `json:"crlChain"`
+
+	Gates []gate.Acknowledged `json:"gates,omitempty"`
 }
 
 type changedView struct {
@@ -306,14 +329,15 @@ func (v *outcomeView) Text(p *ui.Printer) error {
 		return err
 	}
 	if !v.changes {
-		return p.Line(ui.Muted.Of("nothing changed"))
+		_ = p.Line(ui.Muted.Of("nothing changed"))
+		return gateLines(p, v.Gates)
 	}
 	for _, l := range v.CRLs {
 		if l.Made {
 			_ = p.Line(ui.Heading.Of("CRL"), ui.Plain.Of("  "+l.line()))
 		}
 	}
-	return nil
+	return gateLines(p, v.Gates)
 }
 
 // nameLines prints a line for each name.

@@ -29,6 +29,8 @@ type run struct {
 	password       passphrase // of a file that is exported or imported
 	wish           *wish      // not nil: complete the line instead of running it
 
+	gates *gates // of the PKI that is open
+
 	// done is what this run has changed: it is said when the result cannot be
 	// printed.
 	done string

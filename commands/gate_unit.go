@@ -1,0 +1,113 @@
+package commands
+
+import (
+	"context"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"mutual/commands/ui"
+)
+
+func gateUnitCommand() *cli.Command {
+	return leaf(leafSpec{
+		Name:      "unit",
+		Usage:     "print a hardened unit file of systemd for a gate",
+		ArgsUsage: "[FLAG…]",
+		Long:      "What follows -- are the flags of the gate.",
+		Example:   "mutual gate unit --user mutual -- --to http://127.0.0.1:8080 --allow-all >/etc/systemd/system/mutual-gate.service",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "user", Usage: "run it as `USER`, who owns the PKI", Value: "mutual"},
+			&cli.StringFlag{Name: "exec", Usage: "the program lies in `FILE`", Value: "/usr/local/bin/mutual"},
+		},
+		MaxArgs: anyNumber,
+		Action:  runGateUnit,
+	})
+}
+
+// gateUnit is the unit. The gate needs its PKI, which it reads and for SQLite's
+// companions of the database writes, its state, and the network; nothing else of
+// the system.
+const gateUnit = `[Unit]
+Description=Gate that lets in who has a genuine client certificate
+Documentation=man:mutual(1)
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=notify
+User={{user}}
+ExecStart={{exec}} gate --pki {{pki}} --state %S/mutual --log %L/mutual/gate.jsonl {{flags}}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=always
+RestartSec=1
+TimeoutStopSec=30
+StateDirectory=mutual
+StateDirectoryMode=0700
+LogsDirectory=mutual
+LogsDirectoryMode=0750
+ReadWritePaths={{pki}}
+LimitNOFILE=65536
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=pid
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+`
+
+type gateUnitView struct {
+	Unit string `json:"unit"`
+}
+
+// Text implements view.
+func (v *gateUnitView) Text(p *ui.Printer) error { return p.Printf("%s", v.Unit) }
+
+func runGateUnit(_ context.Context, r *run, c *cli.Context) error {
+	dir, err := r.pkiDir()
+	if err != nil {
+		return err
+	}
+	var flags []string
+	for _, word := range c.Args().Slice() {
+		flags = append(flags, unitWord(word))
+	}
+	if len(flags) == 0 {
+		return withHint(usagef("%q needs the flags of the gate", c.Command.HelpName), "such as: mutual gate unit -- --to http://127.0.0.1:8080 --allow-all")
+	}
+	unit := strings.NewReplacer("{{user}}", c.String("user"), "{{exec}}", unitWord(c.String("exec")), "{{pki}}", unitWord(dir),
+		"{{flags}}", strings.Join(flags, " ")).Replace(gateUnit)
+	return r.emit(&gateUnitView{Unit: unit})
+}
+
+// unitWord writes a word as systemd reads it back.
+func unitWord(s string) string {
+	s = strings.NewReplacer("%", "%%", "$", "$$", `\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
+	if strings.ContainsAny(s, " \t'\";") {
+		return `"` + s + `"`
+	}
+	return s
+}
