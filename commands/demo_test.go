@@ -28,7 +28,7 @@ func (w *cancelOn) Write(b []byte) (int, error) {
 // TestDemoInterrupted: whenever it is interrupted, the demo ends with 130 and
 // leaves nothing behind.
 func TestDemoInterrupted(t *testing.T) {
-	for _, note := range []string{"creating a root", "issuing a server certificate", "an API that requires"} {
+	for _, note := range []string{"creating a root", "issuing a server certificate", "a gate in front"} {
 		t.Run(note, func(t *testing.T) {
 			dir := temporaryPlace(t)
 			ctx, cancel := context.WithCancel(t.Context())

@@ -40,7 +40,7 @@ func gateCommand() *cli.Command {
 		},
 		Action: runGate,
 	})
-	c.Subcommands = []*cli.Command{gateCheckCommand(), gateAddCommand(), gateUnitCommand()}
+	c.Subcommands = []*cli.Command{gateTestCommand(), gateCheckCommand(), gateAddCommand(), gateUnitCommand()}
 	return c
 }
 

@@ -125,6 +125,7 @@ func layers() map[string][]string {
 		"pki/renew":            {"pki/store", "pki/bundle", "pki/keys", "pki/pemfile"},
 		"pki/probe":            {"pki/keys", "pki/chain"},
 		"pki/gate":             {"pki/store", "pki/chain", "pki/crl", "pki/keys", "pki/pemfile", "pki/internal/durable"},
+		"pki/gate/proof":       {},
 		"pki/pkitest":          {"pki/*"},
 		"pki/pkitest/tools":    {},
 	}

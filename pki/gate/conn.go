@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -111,6 +112,23 @@ func (c *conn) cut(why *Refusal) bool {
 	return true
 }
 
+// A client that is refused may have sent its request already. To close with that
+// unread would reset the connection, and the client might never see the alert.
+const (
+	lingerTime   = 500 * time.Millisecond
+	lingerOctets = 256 << 10
+)
+
+// linger closes a connection on which an alert was sent, when the client has
+// seen that nothing more comes.
+func (c *conn) linger() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = c.SetReadDeadline(after(lingerTime)) // it may be closed already
+		_, _ = io.CopyN(io.Discard, c.Conn, lingerOctets)   // nobody looks at it
+	}
+	_ = c.Close() // whatever was sent has been
+}
+
 // verify is called in the handshake, when the client has proved that it has the
 // key of what it presents.
 func (c *conn) verify(state tls.ConnectionState) error {
@@ -198,4 +216,13 @@ func oneLine(s string) string {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
+}
+
+// after gives a time from now on the clock of the machine, which deadlines of
+// connections are of, whatever Config.Now says.
+func after(d time.Duration) time.Time {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	at, _ := ctx.Deadline()
+	return at
 }

@@ -138,7 +138,7 @@ const controlPatience = 30 * time.Second
 
 func (c *Control) answer(conn net.Conn, g *Gate) {
 	defer func() { _ = conn.Close() }() // it was answered
-	_ = conn.SetDeadline(g.now().Add(controlPatience))
+	_ = conn.SetDeadline(after(controlPatience))
 	var asked look
 	if err := readLine(conn, &asked); err != nil {
 		return // nobody who knows the protocol

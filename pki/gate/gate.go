@@ -358,14 +358,14 @@ func (g *Gate) welcome(raw net.Conn) {
 		return nil, nil
 	}
 	secure := tls.Server(c, config)
-	_ = raw.SetDeadline(g.now().Add(g.config.Limits.Handshake))
+	_ = raw.SetDeadline(after(g.config.Limits.Handshake))
 	err := secure.Handshake()
 	if err == nil {
 		err = raw.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		g.refused(c, c.refusalOfHandshake(err))
-		_ = secure.NetConn().Close() // the alert, if any, was sent
+		c.linger()
 		return
 	}
 	state := secure.ConnectionState()

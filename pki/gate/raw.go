@@ -64,7 +64,7 @@ func (s *rawServer) refuses(c *conn, who *holder) *Refusal {
 // last gives the direction that goes on when the other has ended a bounded time.
 func (s *rawServer) last(ended *atomic.Int32, c *conn, up net.Conn) {
 	if ended.Add(1) == 1 {
-		until := s.gate.now().Add(rawPatience)
+		until := after(rawPatience)
 		_ = c.SetDeadline(until) // it may be closed already
 		_ = up.SetDeadline(until)
 	}
