@@ -123,8 +123,8 @@ const (
 // seen that nothing more comes.
 func (c *conn) linger() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_ = c.SetReadDeadline(after(lingerTime)) // it may be closed already
-		_, _ = io.CopyN(io.Discard, c.Conn, lingerOctets)   // nobody looks at it
+		_ = c.SetReadDeadline(after(lingerTime))          // it may be closed already
+		_, _ = io.CopyN(io.Discard, c.Conn, lingerOctets) // nobody looks at it
 	}
 	_ = c.Close() // whatever was sent has been
 }

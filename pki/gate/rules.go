@@ -252,12 +252,12 @@ func matchGlob(glob, text string) bool {
 }
 
 // matchPath matches a path by its segments: * is any one segment or part of one,
-// and ** as the last segment is any number of them, also none.
+// and ** as the last segment is one or more of them.
 func matchPath(want, path string) bool {
 	w, p := strings.Split(want, "/"), strings.Split(path, "/")
 	for i, segment := range w {
 		if segment == "**" && i == len(w)-1 {
-			return true
+			return i < len(p)
 		}
 		if i >= len(p) || !matchGlob(segment, p[i]) {
 			return false

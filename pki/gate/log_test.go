@@ -1,0 +1,192 @@
+package gate
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mutual/pki"
+)
+
+// stuck is a log that takes nothing until it is released.
+type stuck struct {
+	mu      sync.Mutex
+	release chan struct{}
+	text    bytes.Buffer
+	fail    error
+}
+
+// Write implements io.Writer.
+func (s *stuck) Write(b []byte) (int, error) {
+	<-s.release
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return 0, s.fail
+	}
+	return s.text.Write(b)
+}
+
+// Close implements io.Closer.
+func (s *stuck) Close() error { return nil }
+
+func (s *stuck) set(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
+// A log that is slower than the traffic loses lines and says how many; nobody
+// waits for it.
+func TestLogDrops(t *testing.T) {
+	out := &stuck{release: make(chan struct{})}
+	l, err := NewLog(func() (io.WriteCloser, error) { return out, nil }, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := bytes.Repeat([]byte("x"), 1<<20)
+	for range 30 {
+		l.write(text, time.Now())
+	}
+	if n := l.Dropped(); n < 10 || n > 29 || l.fails() != nil {
+		t.Errorf("%d lines were dropped, %v", n, l.fails())
+	}
+	dropped := l.Dropped()
+	close(out.release)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		l.write([]byte(`{"event":"last"}`), time.Now())
+		out.mu.Lock()
+		done := strings.Contains(out.text.String(), "last")
+		out.mu.Unlock()
+		if done {
+			break
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var said struct{ Lines int64 }
+	for line := range strings.Lines(out.text.String()) {
+		if strings.Contains(line, `"dropped"`) {
+			if err := json.Unmarshal([]byte(line), &said); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if said.Lines != dropped {
+		t.Errorf("%d lines were dropped, and the log says %d", dropped, said.Lines)
+	}
+}
+
+// With LogMustWrite nothing is let through while the log cannot be written, and
+// it is again when it can.
+func TestLogMustWrite(t *testing.T) {
+	t.Parallel()
+	out := &stuck{release: make(chan struct{})}
+	close(out.release)
+	f := newFixture(t, options{config: func(c *Config) {
+		_ = c.Log.Close()
+		var err error
+		if c.Log, err = NewLog(func() (io.WriteCloser, error) { return out, nil }, true); err != nil {
+			t.Fatal(err)
+		}
+	}})
+	alice := f.issue(pki.KindClient, "alice")
+	f.wantIn(alice)
+	out.set(errors.New("no room"))
+	c := f.client(&alice)
+	status, body := 0, ""
+	for end := time.Now().Add(10 * time.Second); status != http.StatusServiceUnavailable && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		status, body = f.get(c, "/")
+	}
+	if !strings.Contains(body, `"code":"logLost"`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if why := f.gate.Ready(); why == nil || why.Code != CodeLogLost {
+		t.Errorf("it is ready: %v", why)
+	}
+	out.set(nil)
+	for end := time.Now().Add(10 * time.Second); status != http.StatusOK && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		status, _ = f.get(c, "/")
+	}
+	if status != http.StatusOK {
+		t.Errorf("it does not recover: %d", status)
+	}
+}
+
+// A log whose file was moved away goes on in a new one.
+func TestLogReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gate.jsonl")
+	l, err := NewLog(func() (io.WriteCloser, error) { return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) }, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(file, want string) {
+		t.Helper()
+		var text []byte
+		for end := time.Now().Add(10 * time.Second); string(text) != want && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			text, _ = os.ReadFile(file)
+		}
+		if string(text) != want {
+			t.Errorf("%s has %q, want %q", filepath.Base(file), text, want)
+		}
+	}
+	l.write([]byte("1"), time.Now())
+	has(path, "1\n")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	l.write([]byte("2"), time.Now())
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	has(path, "2\n")
+	has(path+".1", "1\n")
+}
+
+// FuzzRecord: whatever a certificate holds, its record is one line of JSON of
+// bounded length.
+func FuzzRecord(f *testing.F) {
+	f.Add("alice", "a@example.com", "a.example.com", "spiffe://x/y")
+	f.Add("a\n\"}{\x00\xff", "\u2028", "<script>", "%")
+	f.Add(strings.Repeat("x", 10_000), "", "", "")
+	f.Fuzz(func(t *testing.T, cn, email, dns, uri string) {
+		cert := &x509.Certificate{Subject: pkix.Name{CommonName: cn}, Issuer: pkix.Name{CommonName: cn}, EmailAddresses: []string{email}, DNSNames: []string{dns},
+			URIs: []*url.URL{{Scheme: "x", Opaque: uri}}, NotAfter: time.Unix(0, 0)}
+		id := Identity{Certificate: cert}
+		record := certificateRecord(id)
+		var into map[string]any
+		if err := json.Unmarshal(record, &into); err != nil || bytes.ContainsAny(record, "\n\r") || len(record) > 32<<10 {
+			t.Errorf("%q: %v", record, err)
+		}
+		var l line
+		l.text("a", cn)
+		l.texts("b", []string{email, dns})
+		l.number("c", -1)
+		l.milliseconds("d", 1500*time.Microsecond)
+		if err := json.Unmarshal(l.end(), &into); err != nil {
+			t.Errorf("%q: %v", l, err)
+		}
+		for _, style := range HeaderStyles() {
+			for name, value := range newIdentityHeaders(style, Identity{Certificate: withSerial(cert)}).fields {
+				if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+					t.Errorf("%s is %q", name, value)
+				}
+			}
+		}
+	})
+}
