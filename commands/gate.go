@@ -123,7 +123,16 @@ func (j *gateJob) close() {
 func runGate(ctx context.Context, r *run, c *cli.Context) error {
 	j := &gateJob{r: r, listen: c.String("listen"), admin: c.String("admin")}
 	defer j.close()
-	if err := j.configure(ctx, c); err != nil {
+	if err := j.configure(c); err != nil {
+		return err
+	}
+	listeners, err := j.listeners() // a place that is taken is said before anything is made
+	if err != nil {
+		return err
+	}
+	j.closers = append(j.closers, func() { closeAll(listeners) })
+	j.listen = addresses(listeners)
+	if err := j.open(ctx, c); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx) // of whatever goes on beside it
@@ -133,16 +142,11 @@ func runGate(ctx context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := j.listeners()
-	if err != nil {
-		return err
-	}
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer j.close()
 	defer cancel()
 	if err := j.serveAdmin(g, &group); err != nil {
-		closeAll(listeners)
 		return err
 	}
 	if j.control != nil {
@@ -227,7 +231,7 @@ func listenAt(address string) (net.Listener, error) {
 
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
-		_ = l.Close() // nothing came in
+		_ = l.Close() // it may be closed already
 	}
 }
 

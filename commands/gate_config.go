@@ -15,9 +15,9 @@ import (
 	"mutual/pki/gate"
 )
 
-// configure reads the command line. Whatever it alone shows to be wrong is said
-// before anything is opened, and a certificate is issued last.
-func (j *gateJob) configure(ctx context.Context, c *cli.Context) error {
+// configure reads the command line, and the rules. Whatever is wrong there is said
+// before anything is opened.
+func (j *gateJob) configure(c *cli.Context) error {
 	j.config = gate.Config{
 		Now: j.r.env.Now, Lease: c.Duration("lease"), Drain: c.Duration("drain"), RefuseWith: c.Int("refuse-with"),
 		Header: gate.HeaderStyle(c.String("header")),
@@ -32,9 +32,11 @@ func (j *gateJob) configure(ctx context.Context, c *cli.Context) error {
 			return err
 		}
 	}
-	if err := j.rules(c); err != nil {
-		return err
-	}
+	return j.rules(c)
+}
+
+// open opens what the gate relies on. A certificate is issued last.
+func (j *gateJob) open(ctx context.Context, c *cli.Context) error {
 	if err := j.source(c); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -44,6 +45,9 @@ RestartSec=1
 TimeoutStopSec=30
 StateDirectory=mutual
 StateDirectoryMode=0700
+RuntimeDirectory=mutual
+RuntimeDirectoryMode=0700
+Environment=XDG_RUNTIME_DIR=%t/mutual
 LogsDirectory=mutual
 LogsDirectoryMode=0750
 ReadWritePaths={{pki}}
@@ -72,7 +76,8 @@ MemoryDenyWriteExecute=yes
 RemoveIPC=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
 UMask=0077
 
 [Install]
@@ -84,10 +89,20 @@ type gateUnitView struct {
 }
 
 // Text implements view.
-func (v *gateUnitView) Text(p *ui.Printer) error { return p.Printf("%s", v.Unit) }
+func (v *gateUnitView) Text(p *ui.Printer) error {
+	for line := range strings.Lines(v.Unit) {
+		if err := p.Printf("%s\n", strings.TrimSuffix(line, "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func runGateUnit(_ context.Context, r *run, c *cli.Context) error {
 	dir, err := r.pkiDir()
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
 	if err != nil {
 		return err
 	}
