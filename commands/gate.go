@@ -110,6 +110,7 @@ type gateJob struct {
 	control *gate.Control
 	listen  string
 	admin   string
+	group   sync.WaitGroup // whatever goes on beside it
 	closers []func()
 }
 
@@ -137,24 +138,23 @@ func runGate(ctx context.Context, r *run, c *cli.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx) // of whatever goes on beside it
 	defer cancel()
-	r.env.linger(j.config.Drain + 5*time.Second)
+	r.env.linger(j.config.Drain + issuePatience + 5*time.Second)
 	g, err := gate.New(ctx, j.config)
 	if err != nil {
 		return err
 	}
-	var group sync.WaitGroup
-	defer group.Wait()
+	defer j.group.Wait()
 	defer j.close()
 	defer cancel()
-	if err := j.serveAdmin(g, &group); err != nil {
+	if err := j.serveAdmin(g); err != nil {
 		return err
 	}
 	if j.control != nil {
-		group.Go(func() { j.control.Serve(g) })
+		j.group.Go(func() { j.control.Serve(g) })
 	}
 	hangups, ignore := hangups()
 	defer ignore()
-	group.Go(func() { j.obey(ctx, g, hangups) })
+	j.group.Go(func() { j.obey(ctx, g, hangups) })
 	r.note("the gate listens at %s, in front of %s", addresses(listeners), j.config.Upstream)
 	r.env.notify("READY=1")
 	defer context.AfterFunc(ctx, func() { r.env.notify("STOPPING=1") })()
@@ -178,7 +178,7 @@ func (j *gateJob) obey(ctx context.Context, g *gate.Gate, hangups <-chan os.Sign
 	}
 }
 
-func (j *gateJob) serveAdmin(g *gate.Gate, group *sync.WaitGroup) error {
+func (j *gateJob) serveAdmin(g *gate.Gate) error {
 	if j.admin == "" {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (j *gateJob) serveAdmin(g *gate.Gate, group *sync.WaitGroup) error {
 		return err
 	}
 	server := &http.Server{Handler: g.Admin(), ReadHeaderTimeout: 5 * time.Second}
-	group.Go(func() { _ = server.Serve(l) }) // ends with close
+	j.group.Go(func() { _ = server.Serve(l) }) // ends with close
 	j.closers = append(j.closers, func() { _ = server.Close() })
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -53,7 +52,7 @@ func (j *gateJob) certificate(ctx context.Context, c *cli.Context) error {
 			return err
 		}
 	}
-	j.config.Certificate, err = gate.CertificateFiles(i.file+".crt", i.file+".key", func() { go i.renew(ctx) }, j.r.now())
+	j.config.Certificate, err = gate.CertificateFiles(i.file+".crt", i.file+".key", func() { j.group.Go(func() { i.renew(ctx) }) }, j.r.now())
 	return err
 }
 
@@ -151,13 +150,14 @@ func (i *gateIssuer) renew(ctx context.Context) {
 			quote(i.file+".crt"), quote(i.dir))
 		return
 	}
-	if err := i.run(ctx, []string{"renew", i.file + ".crt"}, false); err != nil && ctx.Err() == nil {
+	if err := i.run(ctx, []string{"renew", i.file + ".crt"}, false); err != nil {
 		i.r.warn("the server's certificate could not be renewed: %v", err)
 	}
 }
 
-// issuePatience bounds how long the process may take.
-const issuePatience = time.Minute
+// issuePatience bounds how long the process may take. It is not interrupted when
+// the gate ends, which waits for it.
+const issuePatience = 15 * time.Second
 
 // run runs this program with a command that needs the key of the CA. A passphrase
 // goes through a pipe.
@@ -166,8 +166,6 @@ func (i *gateIssuer) run(ctx context.Context, args []string, ask bool) error {
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, issuePatience)
-	defer cancel()
 	args = slices.Concat([]string{"--pki", i.dir, "--quiet", "--color", "never"}, args)
 	var passphrase []byte
 	if i.encrypted && (ask || i.r.passphraseGiven()) {
@@ -176,6 +174,8 @@ func (i *gateIssuer) run(ctx context.Context, args []string, ask bool) error {
 		}
 		args = slices.Concat([]string{"--passphrase-fd", "0"}, args)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuePatience)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = bytes.NewReader(passphrase)
 	cmd.Env = i.r.env.Environ()
@@ -188,9 +188,6 @@ func (i *gateIssuer) run(ctx context.Context, args []string, ask bool) error {
 			return fmt.Errorf("issuing the server's certificate: %w", err)
 		}
 		return fmt.Errorf("issuing the server's certificate: %s", strings.ReplaceAll(text, "\n", "; "))
-	}
-	if _, err := os.Stat(i.file + ".crt"); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("issuing the server's certificate: %w", err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,7 +73,10 @@ func (g *guarded) run(code int, words ...string) string {
 // start starts the gate and waits until it listens.
 func (g *guarded) start() {
 	g.Helper()
-	words := append([]string{"gate", "--listen", "127.0.0.1:0", "--to", g.api.URL, "--allow-all", "--log", filepath.Join(g.dir, "gate.jsonl")}, g.flags...)
+	words := append([]string{"gate", "--to", g.api.URL, "--allow-all", "--log", filepath.Join(g.dir, "gate.jsonl")}, g.flags...)
+	if !slices.Contains(g.flags, "--listen") {
+		words = append(words, "--listen", "127.0.0.1:0")
+	}
 	g.cmd = exec.Command("mutual", words...)
 	g.cmd.Env = g.env
 	stderr, err := g.cmd.StderrPipe()

@@ -473,3 +473,50 @@ func TestDrain(t *testing.T) {
 	}
 	<-ended
 }
+
+// Who says nothing, or does not go on, does not hold a place for long: not in the
+// handshake, and not in the header of a request.
+func TestSlowClients(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{config: func(c *Config) {
+		c.Limits.Handshake, c.Limits.Header, c.Limits.HeaderBytes = 300*time.Millisecond, 300*time.Millisecond, 4096
+	}})
+	alice := f.issue(pki.KindClient, "alice")
+	for _, text := range []string{"", "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01"} {
+		conn, err := net.Dial("tcp", f.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, conn); err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%q: %v", text, err)
+		}
+		_ = conn.Close()
+	}
+	f.await("a slow one", func(e entry) bool {
+		return e.Code == string(CodeHandshake) && e.Reason == "the handshake took too long"
+	})
+	f.await("one without TLS", func(e entry) bool {
+		return e.Code == string(CodeHandshake) && strings.Contains(e.Reason, "first record does not look like a TLS handshake")
+	})
+	conn := f.dialTLS(alice, "http/1.1")
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Error(err)
+	}
+	conn = f.dialTLS(alice, "http/1.1")
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 20_000)+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a header of 20 000 octets: %v, %v", answer, err)
+	}
+	if len(f.seen) > 0 {
+		t.Error("the upstream was asked")
+	}
+}
