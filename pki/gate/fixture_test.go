@@ -27,7 +27,7 @@ import (
 // fixture is a PKI, a gate that follows it, and an upstream that tells what it
 // was asked.
 type fixture struct {
-	*testing.T
+	testing.TB
 	pki      *store.PKI
 	dir      string
 	state    string
@@ -117,10 +117,10 @@ type options struct {
 	api    http.Handler               // of the upstream
 }
 
-func newFixture(t *testing.T, o options) *fixture {
+func newFixture(t testing.TB, o options) *fixture {
 	t.Helper()
 	dir := t.TempDir()
-	f := &fixture{T: t, dir: filepath.Join(dir, "pki"), state: filepath.Join(dir, "state"), log: &logged{}, warned: &logged{}, seen: make(chan *http.Request, 4096)}
+	f := &fixture{TB: t, dir: filepath.Join(dir, "pki"), state: filepath.Join(dir, "state"), log: &logged{}, warned: &logged{}, seen: make(chan *http.Request, 4096)}
 	f.pki = f.open(func(opts store.Options) (*store.PKI, error) {
 		return store.Init(t.Context(), f.dir, store.InitRequest{
 			Name: "Gate", KeyType: keys.P256, Settings: store.Settings{KeyType: keys.P256, Test: true, TTL: pkitest.MustLifetime(t, "1d"),

@@ -119,10 +119,10 @@ func (f *fixture) stolen(name string) *tls.Certificate {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return signed(f.T, name, key, issuing[0], ca)
+	return signed(f, name, key, issuing[0], ca)
 }
 
-func signed(t *testing.T, name string, key crypto.Signer, issuer *x509.Certificate, by crypto.Signer) *tls.Certificate {
+func signed(t testing.TB, name string, key crypto.Signer, issuer *x509.Certificate, by crypto.Signer) *tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),

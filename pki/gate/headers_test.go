@@ -114,7 +114,7 @@ func lengthOf(body string) string {
 
 // http1Conn sends requests by hand.
 type http1Conn struct {
-	t    *testing.T
+	t    testing.TB
 	conn *tls.Conn
 	in   *bufio.Reader
 }
@@ -132,7 +132,7 @@ func (f *fixture) dialTLS(cert tls.Certificate, protocol string) *tls.Conn {
 
 func (f *fixture) newHTTP1(cert tls.Certificate) *http1Conn {
 	conn := f.dialTLS(cert, "http/1.1")
-	return &http1Conn{f.T, conn, bufio.NewReader(conn)}
+	return &http1Conn{f, conn, bufio.NewReader(conn)}
 }
 
 func (c *http1Conn) send(text string) {
@@ -151,7 +151,7 @@ func (c *http1Conn) send(text string) {
 
 // http2Conn sends requests by hand.
 type http2Conn struct {
-	t      *testing.T
+	t      testing.TB
 	framer *http2.Framer
 	stream uint32
 	text   strings.Builder
@@ -161,7 +161,7 @@ type http2Conn struct {
 func (f *fixture) newHTTP2(cert tls.Certificate) *http2Conn {
 	f.Helper()
 	conn := f.dialTLS(cert, "h2")
-	c := &http2Conn{t: f.T, framer: http2.NewFramer(conn, conn), stream: 1}
+	c := &http2Conn{t: f, framer: http2.NewFramer(conn, conn), stream: 1}
 	c.enc = hpack.NewEncoder(&c.text)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		f.Fatal(err)
