@@ -26,7 +26,8 @@ type conn struct {
 	in, out atomic.Int64 // octets of TLS
 
 	presented []*x509.Certificate // written before the connection is claimed
-	claimed   pki.Fingerprint     // of the index
+	claimed   pki.Fingerprint     // of the index, as is
+	proven    bool                // that it was let in
 
 	offered atomic.Pointer[tls.ClientHelloInfo]
 	state   atomic.Pointer[tls.ConnectionState] // after the handshake

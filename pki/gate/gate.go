@@ -370,6 +370,9 @@ func (g *Gate) welcome(raw net.Conn) {
 	}
 	state := secure.ConnectionState()
 	c.state.Store(&state)
+	if c.who.Load().refusal == nil {
+		g.index.prove(c)
+	}
 	g.opened(c)
 	g.handler(c, secure)
 }

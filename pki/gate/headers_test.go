@@ -250,3 +250,39 @@ func TestHeaderStyles(t *testing.T) {
 		t.Errorf("a name writes the field %q", got)
 	}
 }
+
+// An upgrade is for WebSocket alone: one to HTTP/2 would carry requests that
+// nobody judges, with fields that nobody strips. And where rules judge method and
+// path, no field says that another one was meant.
+func TestNoWayAround(t *testing.T) {
+	f := newFixture(t, options{config: func(c *Config) {
+		rules, err := ParseRules([]byte("rules: [{allow: [alice], methods: [GET], paths: [/ok]}]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Rules = FixedRules(rules)
+	}})
+	alice := f.issue(pki.KindClient, "alice")
+	one := f.newHTTP1(alice)
+	one.send("GET /ok HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n" +
+		"X-HTTP-Method-Override: DELETE\r\nX-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\n\r\n")
+	r := <-f.seen
+	for _, name := range append([]string{"Upgrade", "Http2-Settings", "Connection"}, overrides...) {
+		if v := r.Header.Get(name); v != "" {
+			t.Errorf("the upstream gets %s: %s", name, v)
+		}
+	}
+	for _, line := range []string{"GET /ok/../admin", "GET http://other/admin", "GET /admin", "POST /ok", "GET /ok%2f", "GET //ok", "OPTIONS *", "CONNECT localhost:443"} {
+		c := f.newHTTP1(alice)
+		if _, err := io.WriteString(c.conn, line+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(c.in, nil)
+		if err != nil || answer.StatusCode != http.StatusForbidden && answer.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s: %v, %v", line, answer, err)
+		}
+	}
+	if len(f.seen) > 0 {
+		t.Errorf("the upstream was asked for %s", (<-f.seen).URL)
+	}
+}

@@ -13,6 +13,7 @@ type index struct {
 	mu     sync.Mutex
 	all    map[*conn]struct{}
 	byCert map[pki.Fingerprint]map[*conn]struct{}
+	proven int  // connections that were let in
 	closed bool // nobody comes in any more
 }
 
@@ -20,11 +21,16 @@ func newIndex() *index {
 	return &index{all: map[*conn]struct{}{}, byCert: map[pki.Fingerprint]map[*conn]struct{}{}}
 }
 
-// enter takes a connection in unless there are as many as may be.
+// fewStrangers may always be in a handshake.
+const fewStrangers = 64
+
+// enter takes a connection in unless there are as many as may be, or those that
+// have proved nothing yet are half of that: strangers must not keep out everyone
+// else.
 func (x *index) enter(c *conn, most int) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.closed || len(x.all) >= most {
+	if x.closed || len(x.all) >= most || len(x.all)-x.proven >= max(most/2, fewStrangers) {
 		return false
 	}
 	x.all[c] = struct{}{}
@@ -47,11 +53,25 @@ func (x *index) claim(c *conn, f pki.Fingerprint) bool {
 	return true
 }
 
+// prove notes that a connection was let in.
+func (x *index) prove(c *conn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if _, in := x.all[c]; in {
+		c.proven = true
+		x.proven++
+	}
+}
+
 // leave forgets a connection.
 func (x *index) leave(c *conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.all, c)
+	if c.proven {
+		c.proven = false
+		x.proven--
+	}
 	if of := x.byCert[c.claimed]; of != nil {
 		if delete(of, c); len(of) == 0 {
 			delete(x.byCert, c.claimed)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"sync"
 	"time"
 )
@@ -80,6 +81,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.begin(q)
 	defer c.end(q)
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		r.Header.Del("Upgrade") // to h2c, it would be a way for requests that nobody judges
+	}
 	out := &response{ResponseWriter: w, request: q}
 	r.Body = &body{r.Body, q}
 	defer g.answered(r, q)
@@ -148,6 +152,13 @@ func (p *proxy) refuse(w http.ResponseWriter, r *http.Request, q *request, why *
 	p.gate.refusedRequest(r, q, why)
 }
 
+// overrides are fields by which some upstreams take a request for one of another
+// method or path than was judged.
+var overrides = []string{
+	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url", "X-Original-Uri",
+	"X-Forwarded-Uri", "X-Forwarded-Prefix", "X-Forwarded-Path",
+}
+
 // rewrite makes the request for the upstream. It is called when the hop-by-hop
 // fields are gone, so that a client cannot have what is set here removed.
 func (p *proxy) rewrite(r *httputil.ProxyRequest) {
@@ -157,6 +168,11 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Trailer = nil // a client could name itself there
 	r.Out.Header.Del("Trailer")
 	r.SetXForwarded()
+	if !p.gate.config.Rules.current.Load().all {
+		for _, name := range overrides {
+			r.Out.Header.Del(name)
+		}
+	}
 	q := r.In.Context().Value(requestKey).(*request)
 	q.conn.who.Load().headers.set(r.Out.Header)
 }

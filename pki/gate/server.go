@@ -35,12 +35,13 @@ func (g *Gate) newHTTPServer() *httpServer {
 	limits := g.config.Limits
 	h := &httpServer{queue: &queue{conns: make(chan net.Conn), done: make(chan struct{})}}
 	h.server = &http.Server{
-		Handler:           newProxy(g),
-		ReadHeaderTimeout: limits.Header,
-		IdleTimeout:       limits.Idle,
-		MaxHeaderBytes:    limits.HeaderBytes,
-		ErrorLog:          log.New(io.Discard, "", 0), // what goes wrong is in the log of the gate
-		Protocols:         new(http.Protocols),
+		Handler:                      newProxy(g),
+		ReadHeaderTimeout:            limits.Header,
+		IdleTimeout:                  limits.Idle,
+		MaxHeaderBytes:               limits.HeaderBytes,
+		DisableGeneralOptionsHandler: true,                       // who may ask is for the rules to say
+		ErrorLog:                     log.New(io.Discard, "", 0), // what goes wrong is in the log of the gate
+		Protocols:                    new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey, c.(*tls.Conn).NetConn().(*conn))
 		},

@@ -55,4 +55,4 @@ func socket(w http.ResponseWriter, r *http.Request) {
 }
 
 // protocol is what the socket is upgraded to.
-const protocol = "echo"
+const protocol = "websocket"
