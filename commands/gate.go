@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -103,6 +104,11 @@ func gateLimitFlags() []cli.Flag {
 	}
 }
 
+// gatePercent is how far the heap of a gate grows before it is collected. What
+// lives in it is so little that the collector else runs every few hundred
+// requests.
+const gatePercent = 400
+
 // gateJob is a gate about to run, with all that has to be closed after it.
 type gateJob struct {
 	r       *run
@@ -138,6 +144,9 @@ func runGate(ctx context.Context, r *run, c *cli.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx) // of whatever goes on beside it
 	defer cancel()
+	if r.env.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gatePercent)
+	}
 	r.env.linger(j.config.Drain + issuePatience + 5*time.Second)
 	g, err := gate.New(ctx, j.config)
 	if err != nil {

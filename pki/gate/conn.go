@@ -34,6 +34,7 @@ type conn struct {
 	who     atomic.Pointer[holder]              // whose it is, from the handshake on
 	ended   atomic.Pointer[Refusal]             // why it was cut
 	logged  atomic.Bool                         // the log has said that it is open
+	fixed   atomic.Pointer[[]byte]              // what every line of the log says of it, from then on
 
 	mu       sync.Mutex
 	gone     bool
@@ -46,7 +47,7 @@ type conn struct {
 type holder struct {
 	Identity
 	record  []byte // as the log has it
-	headers *identityHeaders
+	headers identityHeaders
 	refusal *Refusal
 	until   time.Time
 }

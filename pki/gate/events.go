@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"slices"
+	"sync"
 )
 
 // The events of the log.
@@ -16,11 +17,28 @@ const (
 	eventClose   = "close"   // a connection that was open is closed
 )
 
-// begin begins a line about a connection.
+// event begins a line about a connection.
 func (g *Gate) event(c *conn, event string) *line {
-	l := make(line, 0, 1024)
+	l := lines.Get().(*line)
+	*l = (*l)[:0]
 	l.time("time", g.now())
 	l.text("event", event)
+	if fixed := c.fixed.Load(); fixed != nil {
+		*l = append(*l, *fixed...)
+	} else {
+		l.connection(c)
+	}
+	if epoch := g.epoch.Load(); epoch != nil && epoch.Number > 0 {
+		l.number("epoch", epoch.Number)
+	}
+	return l
+}
+
+// lines are those that have been written.
+var lines = sync.Pool{New: func() any { l := make(line, 0, 2048); return &l }}
+
+// connection says what is known of a connection.
+func (l *line) connection(c *conn) {
 	l.text("peer", c.RemoteAddr().String())
 	if state := c.state.Load(); state != nil {
 		l.text("sni", state.ServerName)
@@ -37,10 +55,6 @@ func (g *Gate) event(c *conn, event string) *line {
 		l.text("identity", who.Name)
 		l.text("label", who.Label)
 	}
-	if epoch := g.epoch.Load(); epoch != nil && epoch.Number > 0 {
-		l.number("epoch", epoch.Number)
-	}
-	return &l
 }
 
 // certificateRecord is a certificate as the log has it.
@@ -83,7 +97,12 @@ func clip(s string) string {
 	return s
 }
 
-func (g *Gate) write(l *line) { g.config.Log.write(l.end(), g.now()) }
+// write writes a line, which is gone then.
+func (g *Gate) write(l *line) {
+	*l = l.end()
+	g.config.Log.write(*l, g.now())
+	lines.Put(l)
+}
 
 // opened is told of each connection that was let in.
 func (g *Gate) opened(c *conn) {
@@ -91,6 +110,10 @@ func (g *Gate) opened(c *conn) {
 	if who := c.who.Load(); who.refusal != nil { // it is answered, and no more
 		return
 	}
+	fixed := line{','} // of a line that has begun
+	fixed.connection(c)
+	fixed = fixed[1:] // which writes the comma itself
+	c.fixed.Store((*[]byte)(&fixed))
 	c.logged.Store(true)
 	l := g.event(c, eventOpen)
 	l.text("decision", "allowed")

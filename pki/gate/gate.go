@@ -93,6 +93,7 @@ func (g *Gate) Look(ctx context.Context) Looked {
 	defer g.looking.Unlock()
 	began := g.now()
 	warnings := map[string]bool{}
+	looked, done := g.lookAtSource(ctx) // first: somebody may be waiting for it
 	if err := g.config.Certificate.look(began); err != nil {
 		warnings[err.Error()] = true
 	}
@@ -100,7 +101,6 @@ func (g *Gate) Look(ctx context.Context) Looked {
 	if err != nil {
 		warnings[err.Error()] = true
 	}
-	looked, done := g.lookAtSource(ctx)
 	if rulesChanged {
 		looked.Cut += g.cutWhere(g.notAllowed)
 	}

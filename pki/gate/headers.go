@@ -43,6 +43,9 @@ var identityPrefixes = []string{
 
 // claimsIdentity reports whether a field tells who the client is.
 func claimsIdentity(name string) bool {
+	if name == "" || !strings.ContainsRune("CcSsXx", rune(name[0])) {
+		return false // most fields: nothing has to be allocated
+	}
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	for _, prefix := range identityPrefixes {
 		if strings.HasPrefix(name, prefix) {
@@ -63,34 +66,38 @@ func stripIdentity(h http.Header) {
 
 // identityHeaders are the fields that tell the upstream who the client is. They
 // are made once for a connection.
-type identityHeaders struct{ fields map[string]string }
+type identityHeaders map[string][]string
 
-func newIdentityHeaders(style HeaderStyle, id Identity) *identityHeaders {
+func newIdentityHeaders(style HeaderStyle, id Identity) identityHeaders {
 	cert := id.Certificate
-	h := &identityHeaders{fields: map[string]string{
+	h := map[string]string{
 		"Client-Cert": ":" + base64.StdEncoding.EncodeToString(cert.Raw) + ":", // RFC 9440, Section 2.2
-	}}
+	}
 	switch style {
 	case HeaderXFCC:
-		h.fields["X-Forwarded-Client-Cert"] = xfcc(id)
+		h["X-Forwarded-Client-Cert"] = xfcc(id)
 	case HeaderNginx:
 		sum := sha1.Sum(cert.Raw) // #nosec: as above
-		h.fields["X-Ssl-Client-Verify"] = "SUCCESS"
-		h.fields["X-Ssl-Client-S-Dn"] = printable(cert.Subject.String())
-		h.fields["X-Ssl-Client-I-Dn"] = printable(cert.Issuer.String())
-		h.fields["X-Ssl-Client-Serial"] = strings.ToUpper(hex.EncodeToString(cert.SerialNumber.Bytes()))
-		h.fields["X-Ssl-Client-Fingerprint"] = hex.EncodeToString(sum[:])
-		h.fields["X-Ssl-Client-Cert"] = url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})))
+		h["X-Ssl-Client-Verify"] = "SUCCESS"
+		h["X-Ssl-Client-S-Dn"] = printable(cert.Subject.String())
+		h["X-Ssl-Client-I-Dn"] = printable(cert.Issuer.String())
+		h["X-Ssl-Client-Serial"] = strings.ToUpper(hex.EncodeToString(cert.SerialNumber.Bytes()))
+		h["X-Ssl-Client-Fingerprint"] = hex.EncodeToString(sum[:])
+		h["X-Ssl-Client-Cert"] = url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})))
 	case HeaderNone:
 	}
-	return h
+	out := identityHeaders{}
+	for name, value := range h {
+		out[name] = []string{value}
+	}
+	return out
 }
 
 // set writes the fields in the place of all others that tell who the client is.
-func (h *identityHeaders) set(to http.Header) {
+func (h identityHeaders) set(to http.Header) {
 	stripIdentity(to)
-	for name, value := range h.fields {
-		to[name] = []string{value}
+	for name, value := range h {
+		to[name] = value[:1:1] // who appends gets a copy
 	}
 }
 

@@ -64,6 +64,9 @@ func (l *Log) write(b []byte, now time.Time) {
 	}
 }
 
+// gather is how long lines are gathered before they are written together.
+const gather = time.Millisecond
+
 // retryLog is how long after a failure the log is tried again.
 const retryLog = time.Second
 
@@ -76,6 +79,9 @@ func (l *Log) run() {
 		case <-l.wake:
 		case <-l.stop:
 			stopping = true
+		}
+		if !stopping {
+			time.Sleep(gather)
 		}
 		l.mu.Lock()
 		batch, out := l.pending, l.out

@@ -182,8 +182,8 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%q: %v", l, err)
 		}
 		for _, style := range HeaderStyles() {
-			for name, value := range newIdentityHeaders(style, Identity{Certificate: withSerial(cert)}).fields {
-				if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+			for name, value := range newIdentityHeaders(style, Identity{Certificate: withSerial(cert)}) {
+				if strings.ContainsFunc(value[0], func(r rune) bool { return r < ' ' || r > '~' }) {
 					t.Errorf("%s is %q", name, value)
 				}
 			}
