@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -58,18 +57,14 @@ type request struct {
 	received     int64
 }
 
-type contextKey int
-
-const (
-	connKey    contextKey = iota // the *conn of a request
-	requestKey                   // its *request
-)
+// connKey is where the *conn of a request hangs in its context.
+type connKey struct{}
 
 // ServeHTTP implements http.Handler. A request is answered only while its
 // connection would be let in.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g := p.gate
-	c := r.Context().Value(connKey).(*conn)
+	c := r.Context().Value(connKey{}).(*conn)
 	q := &request{method: r.Method, path: r.URL.EscapedPath(), conn: c, began: g.now()}
 	why := p.refuses(c, r, q)
 	if why == nil {
@@ -85,9 +80,11 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Upgrade") // to h2c, it would be a way for requests that nobody judges
 	}
 	out := &response{ResponseWriter: w, request: q}
-	r.Body = &body{r.Body, q}
+	if r.Body != http.NoBody {
+		r.Body = &body{r.Body, q}
+	}
 	defer g.answered(r, q)
-	p.reverse.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), requestKey, q)))
+	p.reverse.ServeHTTP(out, r)
 }
 
 // refuses says why a request is not answered.
@@ -173,14 +170,13 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 			r.Out.Header.Del(name)
 		}
 	}
-	q := r.In.Context().Value(requestKey).(*request)
-	q.conn.who.Load().headers.set(r.Out.Header)
+	c := r.In.Context().Value(connKey{}).(*conn)
+	c.who.Load().headers.set(r.Out.Header)
 }
 
 // upstreamFailed answers for an upstream that could not be asked.
-func (p *proxy) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
-	q := r.Context().Value(requestKey).(*request)
-	q.upstream = err
+func (p *proxy) upstreamFailed(w http.ResponseWriter, _ *http.Request, err error) {
+	w.(*response).request.upstream = err
 	status := http.StatusBadGateway
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		status = http.StatusGatewayTimeout

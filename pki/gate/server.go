@@ -43,7 +43,7 @@ func (g *Gate) newHTTPServer() *httpServer {
 		ErrorLog:                     log.New(io.Discard, "", 0), // what goes wrong is in the log of the gate
 		Protocols:                    new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey, c.(*tls.Conn).NetConn().(*conn))
+			return context.WithValue(ctx, connKey{}, c.(*tls.Conn).NetConn().(*conn))
 		},
 	}
 	h.server.Protocols.SetHTTP1(true)
