@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bufio"
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/tls"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -518,5 +520,42 @@ func TestSlowClients(t *testing.T) {
 	}
 	if len(f.seen) > 0 {
 		t.Error("the upstream was asked")
+	}
+}
+
+// AnyGenuine lets in what the CA has signed and the inventory does not know; who
+// is revoked there stays out.
+func TestAnyGenuine(t *testing.T) {
+	f := newFixture(t, options{source: func(c *PKIConfig) { c.AnyGenuine = true }})
+	alice := f.issue(pki.KindClient, "alice")
+	f.wantIn(*f.stolen("somebody"))
+	f.wantIn(alice)
+	f.revoke(alice, pki.KeyCompromise)
+	f.wantOut(&alice)
+	f.wantOut(selfMade(t, "alice"))
+}
+
+// A client is told the names of the CAs, so that it knows which certificate to
+// show.
+func TestNamesOfCAs(t *testing.T) {
+	f := newFixture(t, options{})
+	roots, issuing, err := f.pki.Trusted(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names [][]byte
+	conn, err := tls.Dial("tcp", f.address, &tls.Config{RootCAs: f.roots, ServerName: "localhost", MaxVersion: tls.VersionTLS12,
+		GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			names = r.AcceptableCAs
+			return &tls.Certificate{}, nil
+		}})
+	if err == nil {
+		_ = conn.Close()
+		t.Error("nobody is let in")
+	}
+	for _, ca := range append(roots, issuing...) {
+		if !slices.ContainsFunc(names, func(n []byte) bool { return bytes.Equal(n, ca.RawSubject) }) {
+			t.Errorf("%s is not named", ca.Subject)
+		}
 	}
 }
