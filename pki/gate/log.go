@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -77,42 +78,53 @@ func (l *Log) run() {
 		stopping := false
 		select {
 		case <-l.wake:
+			time.Sleep(gather)
 		case <-l.stop:
 			stopping = true
 		}
-		if !stopping {
-			time.Sleep(gather)
-		}
-		l.mu.Lock()
-		batch, out := l.pending, l.out
-		l.pending = spare[:0]
-		l.mu.Unlock()
-		n, err := 0, error(nil)
-		if len(batch) > 0 {
-			n, err = out.Write(batch)
-		}
-		spare = batch
-		l.mu.Lock()
-		if l.failing = err; err != nil { // what was not written stays in front
-			rest := append([]byte{}, batch[n:]...)
-			l.pending = append(rest, l.pending...)
-		}
-		l.mu.Unlock()
+		var err error
+		spare, err = l.flush(spare)
 		switch {
 		case stopping:
 			return
-		case err != nil:
-			select {
-			case <-time.After(retryLog):
-			case <-l.stop:
-				return // it could not be written, and nobody waits any more
-			}
-			select {
-			case l.wake <- struct{}{}:
-			default:
-			}
+		case err != nil && !l.retry():
+			return
 		}
 	}
+}
+
+// flush writes what waits, and gives its memory back. What could not be written
+// goes on waiting.
+func (l *Log) flush(spare []byte) ([]byte, error) {
+	l.mu.Lock()
+	batch, out := l.pending, l.out
+	l.pending = spare[:0]
+	l.mu.Unlock()
+	n, err := 0, error(nil)
+	if len(batch) > 0 {
+		n, err = out.Write(batch)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing = err; err != nil {
+		l.pending = append(append([]byte{}, batch[n:]...), l.pending...)
+	}
+	return batch, err
+}
+
+// retry waits until a log that failed is worth another try. It is not when the
+// log is closed.
+func (l *Log) retry() bool {
+	select {
+	case <-time.After(retryLog):
+	case <-l.stop:
+		return false
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return true
 }
 
 // fails says, of a log that must be written, why it cannot be.
@@ -148,9 +160,9 @@ func (l *Log) Reopen() error {
 	return old.Close()
 }
 
-// Close writes what waits.
+// Close writes what waits. An error says that something could not be.
 func (l *Log) Close() error {
 	close(l.stop)
 	<-l.done
-	return l.out.Close()
+	return errors.Join(l.failing, l.out.Close())
 }

@@ -89,39 +89,43 @@ func (s *FileSource) Look(ctx context.Context) (Change, error) {
 	if before != nil {
 		next = *before
 	}
-	changed, problems := false, []error(nil)
-	switch new, err := s.lookAtCA(now, &next); {
-	case err != nil:
-		problems = append(problems, err)
-	default:
-		changed = new
-	}
-	for _, l := range s.crls {
-		new, err := l.look(ctx, now, slices.Concat(next.anchors, next.intermediates))
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", l.name, err))
-		}
-		changed = changed || new
-	}
+	changed, problems := s.reload(ctx, now, &next)
 	if before == nil && len(problems) > 0 {
 		return Change{}, errors.Join(problems...)
 	}
 	if changed {
-		next.lists = nil
-		crls := chain.CRLs{Candidates: slices.Concat(next.anchors, next.intermediates)}
-		for _, l := range s.crls {
-			next.lists = append(next.lists, l.lists...)
-		}
-		crls.Lists = next.lists
-		next.revocation = s.revocation(crls)
 		s.state.Store(&next)
 	}
-	s.warned = s.warned[:0:0]
+	s.warned = nil
 	for _, problem := range problems {
 		s.warned = append(s.warned, problem.Error()+": the last good one is in force")
 	}
 	s.warned = append(s.warned, ageing(next.lists, now, s.config.ServeExpired)...)
 	return Change{All: changed}, nil
+}
+
+// reload reads again what has changed. A problem leaves that part as it is.
+func (s *FileSource) reload(ctx context.Context, now time.Time, next *fileState) (changed bool, problems []error) {
+	changed, err := s.lookAtCA(now, next)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	cas := slices.Concat(next.anchors, next.intermediates)
+	for _, l := range s.crls {
+		new, err := l.look(ctx, now, cas)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", l.name, err))
+		}
+		changed = changed || new
+	}
+	next.lists = nil
+	for _, l := range s.crls {
+		next.lists = append(next.lists, l.lists...)
+	}
+	if changed {
+		next.revocation = s.revocation(chain.CRLs{Lists: next.lists, Candidates: cas})
+	}
+	return changed, problems
 }
 
 // revocation answers from the lists, with ServeExpired as if the time stood still
