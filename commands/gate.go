@@ -107,7 +107,7 @@ func gateLimitFlags() []cli.Flag {
 // gatePercent is how far the heap of a gate grows before it is collected. What
 // lives in it is so little that the collector else runs every few hundred
 // requests.
-const gatePercent = 400
+const gatePercent = 200
 
 // gateJob is a gate about to run, with all that has to be closed after it.
 type gateJob struct {

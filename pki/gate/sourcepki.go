@@ -158,6 +158,9 @@ func (s *PKISource) lookAgain(ctx context.Context, before *pkiState) (Change, er
 	case Epoch(now) == before.epoch:
 		return Change{Epoch: before.epoch}, nil
 	}
+	if now.Number <= before.epoch.Number {
+		return Change{}, fmt.Errorf("%w: it is at epoch %d, and epoch %d was in force", ErrRolledBack, now.Number, before.epoch.Number)
+	}
 	if err := stillHas(ctx, before.pki, before.epoch); err != nil {
 		return Change{}, err
 	}
