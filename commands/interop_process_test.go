@@ -93,14 +93,32 @@ type interopServer struct {
 	t       *testing.T
 	address string
 	process *os.Process
+	in      io.Writer // its standard input
 	log     serverLog
 	stop    func()
-	seen    int // octets of the log that says and reload are done with
+	exited  chan struct{} // closed when it has ended
+	seen    int           // octets of the log that says and reload are done with
 }
 
 // startServer runs a server, for a minute at most, and returns when it
 // listens.
 func startServer(t *testing.T, address, name string, args ...string) *interopServer {
+	t.Helper()
+	s := startProgram(t, name, args...)
+	s.address = address
+	s.wait("listens", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	return s
+}
+
+// startProgram runs a program until it is stopped or the test ends, for a minute
+// at most.
+func startProgram(t *testing.T, name string, args ...string) *interopServer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -110,32 +128,19 @@ func startServer(t *testing.T, address, name string, args ...string) *interopSer
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &interopServer{t: t, address: address}
+	s := &interopServer{t: t, in: in, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(exited) }() // its end is always a signal of ours
+	go func() { _ = cmd.Wait(); close(s.exited) }() // what it says is looked at, not how it ends
 	s.process = cmd.Process
-	s.stop = func() { cancel(); <-exited; _ = in.Close() }
+	s.stop = func() { cancel(); <-s.exited; _ = in.Close() }
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
 			t.Logf("%s says:\n%s", name, s.log.String())
 		}
-	})
-	s.wait("listens", func() bool {
-		select {
-		case <-exited:
-			t.Fatalf("%s has ended:\n%s", name, s.log.String())
-		default:
-		}
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
 	})
 	return s
 }
@@ -163,12 +168,28 @@ func (s *interopServer) says(want string) {
 	})
 }
 
+// wait waits for something that the server is to do while it runs.
 func (s *interopServer) wait(what string, done func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		ended := s.hasEnded()
+		switch {
+		case done():
+			return
+		case ended:
+			s.t.Fatalf("the server has ended, and not: it %s:\n%s", what, s.log.String())
+		case time.Now().After(deadline):
 			s.t.Fatalf("waited too long until the server %s:\n%s", what, s.log.String())
 		}
+	}
+}
+
+func (s *interopServer) hasEnded() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
 	}
 }
 
