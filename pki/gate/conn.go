@@ -72,11 +72,14 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	again, last := c.gone, c.atClose
 	c.gone, c.atClose = true, nil
+	for q := range c.requests {
+		q.cancel()
+	}
 	c.mu.Unlock()
 	if again {
 		return err
 	}
-	c.stop()
+	c.stop() // only now: an upstream that ends must not look to the client like an orderly end
 	for _, do := range last {
 		do()
 	}
@@ -105,12 +108,11 @@ func (c *conn) cut(why *Refusal) bool {
 	if !c.ended.CompareAndSwap(nil, why) {
 		return false
 	}
-	c.stop()
+	c.gate.wasCut(c, why)
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // it may be closed already
 	}
 	_ = c.Close() // not tls.Conn's, which waits for a peer that does not read
-	c.gate.wasCut(c, why)
 	return true
 }
 

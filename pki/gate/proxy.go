@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -47,6 +48,7 @@ func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
 
 // request is a request that runs.
 type request struct {
+	cancel       context.CancelFunc // also while its body is read, of which net/http takes no notice
 	method, path string
 	conn         *conn
 	began        time.Time
@@ -74,6 +76,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, q, why)
 		return
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	q.cancel = cancel
 	c.begin(q)
 	defer c.end(q)
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
@@ -84,7 +89,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = &body{r.Body, q}
 	}
 	defer g.answered(r, q)
-	p.reverse.ServeHTTP(out, r)
+	p.reverse.ServeHTTP(out, r.WithContext(ctx))
 }
 
 // refuses says why a request is not answered.
@@ -192,6 +197,9 @@ func (c *conn) begin(q *request) {
 		c.requests = map[*request]struct{}{}
 	}
 	c.requests[q] = struct{}{}
+	if c.gone {
+		q.cancel()
+	}
 }
 
 func (c *conn) end(q *request) {
