@@ -46,6 +46,6 @@ func runAllow(ctx context.Context, r *run, c *cli.Context) error {
 		answers, gateErr := r.askGates(ctx, p, dryRun)
 		v := r.newOutcomeView(ctx, "allow", o, dryRun)
 		v.Gates = answers
-		return cmp.Or(r.emit(v), gateErr, unsureOfGates(answers))
+		return cmp.Or(r.emit(v), unsureOfAll(answers, gateErr))
 	})
 }

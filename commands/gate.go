@@ -96,6 +96,7 @@ func gateLimitFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "max-connections", Usage: fmt.Sprintf("have at most `N` connections (default: %d)", l.Connections), Value: l.Connections},
 		&cli.IntFlag{Name: "max-per-identity", Usage: fmt.Sprintf("of one identity at most `N` (default: %d)", l.PerIdentity), Value: l.PerIdentity},
+		&cli.IntFlag{Name: "max-requests", Usage: fmt.Sprintf("have at most `N` requests of one identity at the same time (default: %d)", l.Requests), Value: l.Requests},
 		&cli.Float64Flag{Name: "rate", Usage: "answer at most `N` requests a second of one identity"},
 		&cli.DurationFlag{Name: "handshake-timeout", Usage: "give a handshake `TIME` (default: 10s)", Value: l.Handshake},
 		&cli.DurationFlag{Name: "header-timeout", Usage: "give the header of a request `TIME` (default: 10s)", Value: l.Header},

@@ -40,7 +40,7 @@ func runGateAdd(ctx context.Context, r *run, c *cli.Context) error {
 		return err
 	}
 	return r.withPKI(ctx, func(p *store.PKI) error {
-		if err := gate.Add(p.Path(gatesDir), socket); err != nil {
+		if err := gate.Add(ctx, p.Path(gatesDir), socket, r.env.Now); err != nil {
 			return err
 		}
 		return r.emit(&gateAddedView{Socket: socket})

@@ -73,8 +73,8 @@ func runGateCheck(ctx context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	d := rules.Decide(id, strings.ToUpper(method), path)
-	v := &gateDecisionView{Identity: id.Name, Subject: id.Certificate.Subject.String(), Method: strings.ToUpper(method), Path: path, Allowed: d.Allowed, Rule: d.Rule}
+	d := rules.Decide(id, method, path)
+	v := &gateDecisionView{Identity: id.Name, Subject: id.Certificate.Subject.String(), Method: method, Path: path, Allowed: d.Allowed, Rule: d.Rule}
 	switch {
 	case d.Allowed:
 	case !rules.Admits(id):
@@ -113,10 +113,11 @@ func (r *run) gateIdentity(ctx context.Context, what string) (id gate.Identity, 
 		id = gate.Identify(certs[0])
 		err = r.reading(ctx, func(p *store.PKI) error {
 			known, err := p.Lookup(ctx, id.Fingerprint)
-			if err == nil {
-				id.Name, id.Label = known.Name.String(), known.Label
+			if errors.Is(err, store.ErrNotFound) {
+				return nil // a gate in front of other CAs knows no names
 			}
-			return nil // a gate in front of other CAs knows no names
+			id.Name, id.Label = known.Name.String(), known.Label
+			return err
 		})
 		if errors.Is(err, store.ErrNoPKI) {
 			err = nil

@@ -23,7 +23,7 @@ func (j *gateJob) configure(c *cli.Context) error {
 		Header: gate.HeaderStyle(c.String("header")),
 		Warn:   func(text string) { j.r.warn("%s", text) },
 		Limits: gate.Limits{
-			Connections: c.Int("max-connections"), PerIdentity: c.Int("max-per-identity"), Rate: c.Float64("rate"),
+			Connections: possibleConnections(c.Int("max-connections")), PerIdentity: c.Int("max-per-identity"), Requests: c.Int("max-requests"), Rate: c.Float64("rate"),
 			Handshake: c.Duration("handshake-timeout"), Header: c.Duration("header-timeout"), Idle: c.Duration("idle-timeout"), HeaderBytes: c.Int("max-header"),
 		},
 	}
@@ -63,8 +63,8 @@ func (j *gateJob) checkChoices(c *cli.Context) error {
 		return usagef("--allow, --rules and --allow-all exclude each other")
 	case style != gate.HeaderNone && style != gate.HeaderXFCC && style != gate.HeaderNginx:
 		return usagef("--header %q is none of none, xfcc, nginx", style)
-	case c.Bool("tcp") && (c.IsSet("header") || c.IsSet("refuse-with") || c.IsSet("to-ca")):
-		return usagef("with --tcp there is no HTTP: --header, --refuse-with and --to-ca exclude it")
+	case c.Bool("tcp") && (c.IsSet("header") || c.IsSet("refuse-with") || c.IsSet("to-ca") || c.IsSet("header-timeout") || c.IsSet("idle-timeout") || c.IsSet("max-header")):
+		return usagef("with --tcp there is no HTTP: --header, --refuse-with, --to-ca, --header-timeout, --idle-timeout and --max-header exclude it")
 	case c.Bool("proxy-protocol") && !c.Bool("tcp"):
 		return usagef("--proxy-protocol needs --tcp")
 	case c.IsSet("refuse-with") && (j.config.RefuseWith < 400 || j.config.RefuseWith > 599):
@@ -81,8 +81,8 @@ func (j *gateJob) checkChoices(c *cli.Context) error {
 		return usagef("--ca needs --cert and --key: there is no PKI to issue from")
 	case !files && (c.IsSet("crl") || c.IsSet("crl-expired") || c.IsSet("control")):
 		return usagef("--crl, --crl-expired and --control need --ca: with a PKI its inventory says who is revoked")
-	case files && (c.IsSet("any-genuine") || c.IsSet("accept-rollback") || c.IsSet("state")):
-		return usagef("--any-genuine, --accept-rollback and --state are for a PKI: --ca excludes them")
+	case files && (c.IsSet("any-genuine") || c.IsSet("accept-rollback") || c.IsSet("state") || c.IsSet("lease")):
+		return usagef("--any-genuine, --accept-rollback, --state and --lease are for a PKI: --ca excludes them, and the lists say themselves until when they hold")
 	case c.String("crl-expired") != "refuse" && c.String("crl-expired") != "serve":
 		return usagef("--crl-expired %q is neither refuse nor serve", c.String("crl-expired"))
 	}
@@ -95,7 +95,7 @@ func (j *gateJob) checkNumbers(c *cli.Context) error {
 			return usagef("--%s %v is not longer than nothing", flag, c.Duration(flag))
 		}
 	}
-	for _, flag := range []string{"max-connections", "max-per-identity", "max-header"} {
+	for _, flag := range []string{"max-connections", "max-per-identity", "max-requests", "max-header"} {
 		if c.Int(flag) <= 0 {
 			return usagef("--%s %d is less than one", flag, c.Int(flag))
 		}
@@ -264,8 +264,8 @@ func localNames() []string {
 	return names
 }
 
-// certificateLife is how long before its end a certificate that lies there is
-// replaced when the gate starts: a third of its life.
+// lifeLeft reports whether a third of a life is left: a certificate that lies there
+// is else replaced when the gate starts.
 func lifeLeft(notBefore, notAfter, now time.Time) bool {
 	return now.Before(notBefore.Add(notAfter.Sub(notBefore) * 2 / 3))
 }

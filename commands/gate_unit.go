@@ -45,9 +45,9 @@ RestartSec=1
 TimeoutStopSec=30
 StateDirectory=mutual
 StateDirectoryMode=0700
-RuntimeDirectory=mutual
+RuntimeDirectory=%N
 RuntimeDirectoryMode=0700
-Environment=XDG_RUNTIME_DIR=%t/mutual
+Environment=XDG_RUNTIME_DIR=%t/%N
 LogsDirectory=mutual
 LogsDirectoryMode=0750
 ReadWritePaths={{pki}}

@@ -64,14 +64,21 @@ func (g *gates) wait(ctx context.Context, p *store.PKI) ([]gate.Acknowledged, er
 	if err != nil {
 		return g.answers, err
 	}
-	numbers := map[string]string{}
+	numbers, overdue := map[string]string{}, false
 	for _, l := range lists {
-		if l.Number != nil && !l.Older {
+		if l.Number != nil {
 			numbers[l.KeyID] = l.Number.String()
 		}
+		overdue = overdue || l.Overdue
 	}
+	before := len(g.answers)
 	g.tell(g.epoch, true, numbers)
 	g.epoch = 0
+	for i := range g.answers[before:] {
+		if a := &g.answers[before+i]; overdue && a.Error == "" {
+			a.Error = "the revocation list that it would read is not out"
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	answers := g.answers
@@ -98,6 +105,15 @@ func connections(n int) string {
 		return "1 live connection"
 	}
 	return fmt.Sprintf("%d live connections", n)
+}
+
+// unsureOfAll ends an act of which it is not known what the gates made of it with
+// 4, too.
+func unsureOfAll(answers []gate.Acknowledged, err error) error {
+	if err != nil {
+		return unsure(err, "it is in force at a gate as soon as that reads the PKI, which it does every second")
+	}
+	return unsureOfGates(answers)
 }
 
 // unsureOfGates ends an act that a gate has not acknowledged with 4.

@@ -87,18 +87,20 @@ func (w *gateWorld) start(flags ...string) {
 	for kind, to := range map[string][]string{
 		"web": {"--to", "http://" + web}, "h2c": {"--to", "h2c://" + web}, "tcp": {"--tcp", "--to", raw},
 	} {
-		more := append(to, flags...)
+		more, socket := append(to, flags...), ""
 		if w.ca != "" {
 			dir, err := os.MkdirTemp("", "gate") // the path of a socket must be short
 			if err != nil {
 				w.t.Fatal(err)
 			}
 			w.t.Cleanup(func() { _ = os.RemoveAll(dir) })
-			socket := filepath.Join(dir, "control")
+			socket = filepath.Join(dir, "control")
 			more = append(more, "--control", socket)
-			w.run("gate", "add", socket)
 		}
 		w.gates[kind] = w.startGate(kind+".jsonl", more...)
+		if socket != "" {
+			w.run("gate", "add", socket)
+		}
 	}
 }
 

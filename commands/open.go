@@ -118,7 +118,7 @@ func (r *run) withOptions(ctx context.Context, opts store.Options, do func(*stor
 	}
 	err = do(p)
 	answers, gateErr := told.wait(ctx, p)
-	err = cmp.Or(err, gateErr, unsureOfGates(answers))
+	err = cmp.Or(err, unsureOfAll(answers, gateErr))
 	if closeErr := p.Close(); err == nil {
 		err = closeErr
 	}

@@ -105,7 +105,7 @@ func (r *run) actOnSelection(ctx context.Context, c *cli.Context, act string,
 			return emitErr
 		}
 		r.noteReload(o)
-		return cmp.Or(unsureIfOverdue(err), gateErr, unsureOfGates(answers))
+		return cmp.Or(unsureIfOverdue(err), unsureOfAll(answers, gateErr))
 	})
 }
 

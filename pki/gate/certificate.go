@@ -71,18 +71,18 @@ func (s *CertificateSource) lookAtFiles(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("reading the server's certificate: %w", err)
 	}
+	if leaf != nil {
+		s.leaf = leaf
+	}
 	private, err := s.key.load(now)
 	if err != nil {
 		return fmt.Errorf("reading the server's key: %w", err)
 	}
-	if leaf == nil && private == nil && s.current.Load() != nil && s.leaf == nil {
-		return nil
-	}
-	if leaf != nil {
-		s.leaf = leaf
-	}
 	if private != nil {
 		s.private = private
+	}
+	if s.leaf == nil && s.private == nil && s.current.Load() != nil {
+		return nil
 	}
 	if s.leaf == nil || s.private == nil { // one of them is as it was when both fitted
 		if s.leaf, err = pemfile.ReadFile(s.cert.path, s.cert.limit); err != nil {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,7 +28,7 @@ type conn struct {
 
 	presented []*x509.Certificate // written before the connection is claimed
 	claimed   pki.Fingerprint     // of the index, as is
-	proven    bool                // that it was let in
+	stranger  *list.Element       // until it was let in
 
 	offered atomic.Pointer[tls.ClientHelloInfo]
 	state   atomic.Pointer[tls.ConnectionState] // after the handshake
@@ -35,6 +36,8 @@ type conn struct {
 	ended   atomic.Pointer[Refusal]             // why it was cut
 	logged  atomic.Bool                         // the log has said that it is open
 	fixed   atomic.Pointer[[]byte]              // what every line of the log says of it, from then on
+
+	usage *usage // of its identity, from the handshake on
 
 	mu       sync.Mutex
 	gone     bool
@@ -72,9 +75,6 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	again, last := c.gone, c.atClose
 	c.gone, c.atClose = true, nil
-	for q := range c.requests {
-		q.cancel()
-	}
 	c.mu.Unlock()
 	if again {
 		return err
@@ -154,10 +154,11 @@ func (c *conn) verify(state tls.ConnectionState) error {
 	if why := g.notAllowed(c); why != nil { // the rules have changed since
 		return c.refuse(why)
 	}
-	release, ok := g.identities.enter(j.Identity)
+	of, release, ok := g.identities.enter(j.Identity)
 	if !ok {
 		return c.refuse(&Refusal{CodeTooMany, "the identity has as many connections as one may have"})
 	}
+	c.usage = of
 	c.whenClosed(release)
 	end := time.AfterFunc(j.Until.Sub(g.now()), func() { c.cut(ended) })
 	c.whenClosed(func() { end.Stop() })

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"mutual/pki/internal/durable"
 )
 
 // A gate that follows a PKI has a socket in the PKI's directory of gates. An act
@@ -52,6 +54,8 @@ type lookAnswer struct {
 type Control struct {
 	listener net.Listener
 	entries  []string // to be removed, the directory's entry first
+	lock     *os.File // of an entry that names a socket elsewhere
+	busy     chan struct{}
 	listen   string
 	group    sync.WaitGroup
 }
@@ -81,12 +85,26 @@ func ListenControl(gates, elsewhere, listen string) (*Control, error) {
 		return nil, err
 	}
 	if entry := c.entries[0]; entry != path {
-		if err := os.WriteFile(entry, []byte(path), 0o600); err != nil {
+		if err := c.point(entry, path); err != nil {
 			c.Close()
-			return nil, fmt.Errorf("making the gate's socket: %w", err)
+			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// point writes the entry that names a socket elsewhere, and locks it for as long
+// as this process lives: a socket that somebody has removed does not make a gate
+// dead.
+func (c *Control) point(entry, path string) error {
+	err := durable.WriteFile(entry, []byte(path), 0o600)
+	if err == nil {
+		c.lock, err = holdFile(entry)
+	}
+	if err != nil {
+		return fmt.Errorf("making the gate's socket: %w", err)
+	}
+	return nil
 }
 
 // ListenControlAt makes the socket of a gate at a path that the owner of the PKI
@@ -96,8 +114,8 @@ func ListenControlAt(path, listen string) (*Control, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("another gate answers at %s", path)
 	}
-	if st, err := os.Lstat(path); err == nil && st.Mode().Type() == fs.ModeSocket {
-		_ = os.Remove(path) // of a gate that was killed; else Listen says so
+	if st, err := os.Lstat(path); err == nil && st.Mode().Type() != fs.ModeSocket { // else it is of a gate that was killed
+		return nil, fmt.Errorf("making the gate's socket: %s: %w", path, fs.ErrExist)
 	}
 	c := &Control{listen: listen, entries: []string{path}}
 	if err := c.open(path); err != nil {
@@ -110,13 +128,25 @@ func ListenControlAt(path, listen string) (*Control, error) {
 	return c, nil
 }
 
+// open listens before the socket has its name: one that is not listened at yet
+// would be taken for a dead gate's.
 func (c *Control) open(path string) error {
-	var err error
-	if c.listener, err = net.Listen("unix", path); err != nil {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path + ".new", Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("making the gate's socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false) // it has another name by then
+	c.listener, c.busy = l, make(chan struct{}, mostAsking)
+	if err := os.Rename(path+".new", path); err != nil {
+		_ = os.Remove(path + ".new") // the first error is the one to report
+		_ = l.Close()
 		return fmt.Errorf("making the gate's socket: %w", err)
 	}
 	return nil
 }
+
+// mostAsking bounds how many ask at once.
+const mostAsking = 16
 
 // Serve answers until Close.
 func (c *Control) Serve(g *Gate) {
@@ -129,20 +159,25 @@ func (c *Control) Serve(g *Gate) {
 			time.Sleep(10 * time.Millisecond) // such as too many open files: it passes
 			continue
 		}
-		c.group.Go(func() { c.answer(conn, g) })
+		c.busy <- struct{}{}
+		c.group.Go(func() {
+			c.answer(conn, g)
+			<-c.busy
+		})
 	}
 }
 
-// controlPatience bounds how long a connection to a gate's socket may take.
+// controlPatience bounds how long an answer may take.
 const controlPatience = 30 * time.Second
 
 func (c *Control) answer(conn net.Conn, g *Gate) {
 	defer func() { _ = conn.Close() }() // it was answered
-	_ = conn.SetDeadline(after(controlPatience))
+	_ = conn.SetDeadline(after(askPatience))
 	var asked look
 	if err := readLine(conn, &asked); err != nil {
 		return // nobody who knows the protocol
 	}
+	_ = conn.SetDeadline(after(controlPatience))
 	looked := g.Look(context.Background())
 	answer := lookAnswer{Process: os.Getpid(), Listen: c.listen, Epoch: looked.Epoch.Number, Cut: looked.Cut,
 		TookMs: float64(looked.Took.Microseconds()) / 1000}
@@ -196,6 +231,9 @@ func (c *Control) Close() {
 		_ = c.listener.Close()
 	}
 	c.group.Wait()
+	if c.lock != nil {
+		_ = c.lock.Close()
+	}
 	for _, entry := range c.entries[1:] {
 		_ = os.Remove(entry)
 	}
@@ -209,6 +247,8 @@ type Acknowledged struct {
 	Cut     int     `json:"cut"`
 	TookMs  float64 `json:"tookMs"` // from the call until the answer
 	Error   string  `json:"error,omitempty"`
+
+	lists bool // it reads revocation lists, and no PKI
 }
 
 // askPatience is how long a gate may take to answer.
@@ -233,15 +273,25 @@ func Tell(ctx context.Context, gates string, epoch int64, added bool, numbers ma
 		if strings.HasSuffix(entry.Name(), addedSuffix) != added {
 			continue
 		}
-		path := socketOf(filepath.Join(gates, entry.Name()))
-		if path == "" {
+		name := filepath.Join(gates, entry.Name())
+		path, err := socketOf(name)
+		switch {
+		case err != nil:
+			answers <- Acknowledged{Gate: name, Error: oneLine(err.Error())}
+			continue
+		case path == "":
 			continue
 		}
 		group.Go(func() {
-			if a, alive := ask(ctx, path, epoch, numbers, now); alive {
+			a, alive := ask(ctx, path, epoch, numbers, now)
+			switch {
+			case alive && !added && a.lists:
+				a.Error = "it reads revocation lists: it is to be added with mutual gate add"
 				answers <- a
-			} else if !added {
-				_ = os.Remove(filepath.Join(gates, entry.Name())) // another act may have done so
+			case alive, strings.HasSuffix(name, pathSuffix) && isHeld(name):
+				answers <- a
+			case !added:
+				_ = os.Remove(name) // another act may have done so
 			}
 		})
 	}
@@ -255,17 +305,26 @@ func Tell(ctx context.Context, gates string, epoch int64, added bool, numbers ma
 	return out, nil
 }
 
-// socketOf gives the socket that an entry of the directory of gates means, or "".
-func socketOf(entry string) string {
+// socketOf gives the socket that an entry of the directory of gates means; "" is
+// of something else, or of an entry that has just gone.
+func socketOf(entry string) (string, error) {
 	switch filepath.Ext(entry) {
 	case socketSuffix:
-		return entry
+		return entry, nil
 	case pathSuffix, addedSuffix:
-		if path, err := os.ReadFile(entry); err == nil {
-			return strings.TrimSpace(string(path))
+		path, err := os.ReadFile(entry)
+		switch text := strings.TrimSpace(string(path)); {
+		case errors.Is(err, fs.ErrNotExist):
+			return "", nil
+		case err != nil:
+			return "", err
+		case !filepath.IsAbs(text):
+			return "", errors.New("it does not say where the socket of the gate is")
+		default:
+			return text, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // ask asks one gate. alive is false where nobody listens.
@@ -295,6 +354,7 @@ func ask(ctx context.Context, path string, epoch int64, numbers map[string]strin
 		a.Error = "it did not answer: " + oneLine(err.Error())
 		return a, true
 	}
+	a.lists = answer.Lists != nil
 	a.Gate, a.Process, a.Epoch, a.Cut, a.Error = answer.Listen, answer.Process, answer.Epoch, answer.Cut, answer.Error
 	switch {
 	case a.Error != "":
@@ -331,17 +391,24 @@ func compareNumbers(a, b string) int {
 }
 
 // Add registers the socket of a gate that runs as another user, so that acts tell
-// it, too.
-func Add(gates, socket string) error {
+// it, too. It must answer.
+func Add(ctx context.Context, gates, socket string, now func() time.Time) error {
 	path, err := filepath.Abs(socket)
 	if err != nil {
 		return err
+	}
+	a, _ := ask(ctx, path, 0, nil, now)
+	switch {
+	case a.Error != "":
+		return fmt.Errorf("no gate answers at %s: %s", path, a.Error)
+	case !a.lists:
+		return fmt.Errorf("the gate at %s follows a PKI, which finds it by itself", path)
 	}
 	if err := os.Mkdir(gates, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("adding the gate: %w", err)
 	}
 	name := filepath.Join(gates, shortSum(path)+addedSuffix)
-	if err := os.WriteFile(name, []byte(path+"\n"), 0o600); err != nil {
+	if err := durable.WriteFile(name, []byte(path+"\n"), 0o600); err != nil {
 		return fmt.Errorf("adding the gate: %w", err)
 	}
 	return nil

@@ -61,6 +61,14 @@ func (f *fetcher) load(ctx context.Context, now time.Time) ([]byte, error) {
 	return data, f.err
 }
 
+// reject says that what was got is of no use: it is looked at again the next time,
+// and told until then.
+func (f *fetcher) reject(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sum, f.err = [sha256.Size]byte{}, err
+}
+
 func (f *fetcher) get(ctx context.Context) {
 	data, err := f.request(ctx)
 	f.mu.Lock()

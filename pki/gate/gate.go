@@ -120,6 +120,9 @@ func (g *Gate) Look(ctx context.Context) Looked {
 	for _, text := range g.config.Source.Warnings() {
 		warnings[text] = true
 	}
+	if err := g.config.Log.broken(); err != nil {
+		warnings["the access log cannot be written: "+oneLine(err.Error())] = true
+	}
 	if looked.Err != nil {
 		warnings[looked.Err.Error()] = true
 	}
@@ -344,7 +347,11 @@ func (g *Gate) accept(listener net.Listener) {
 func (g *Gate) welcome(raw net.Conn) {
 	c := &conn{Conn: raw, gate: g, began: g.now()}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	if !g.index.enter(c, g.config.Limits.Connections) {
+	entered, oldest := g.index.enter(c, g.config.Limits.Connections)
+	if oldest != nil {
+		oldest.cut(&Refusal{CodeTooMany, "there are as many handshakes as there may be, and this one was the oldest"})
+	}
+	if !entered {
 		c.stop()
 		_ = raw.Close() // no more can be done
 		g.refused(c, &Refusal{CodeTooMany, "there are as many connections as there may be"})
@@ -370,8 +377,9 @@ func (g *Gate) welcome(raw net.Conn) {
 	}
 	state := secure.ConnectionState()
 	c.state.Store(&state)
-	if c.who.Load().refusal == nil {
-		g.index.prove(c)
+	if c.who.Load().refusal == nil && !g.index.prove(c) {
+		g.refused(c, c.refusalOfHandshake(net.ErrClosed))
+		return
 	}
 	g.opened(c)
 	g.handler(c, secure)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -27,38 +28,67 @@ const (
 func HeaderStyles() []HeaderStyle { return []HeaderStyle{HeaderNone, HeaderXFCC, HeaderNginx} }
 
 // identityPrefixes are how the names of fields begin in which some proxy tells
-// its upstream who the client is, in lower case and with "-" for "_". A client
-// that sends one claims to be somebody: none ever reaches the upstream.
+// its upstream who the client is, as plainName has them. A client that sends one
+// claims to be somebody: none ever reaches the upstream.
 var identityPrefixes = []string{
 	"client-cert", // RFC 9440, with -chain
 	"x-forwarded-client-cert",
-	"x-forwarded-tls-client-cert",
+	"x-forwarded-tls-client-",
+	"x-forwarded-ssl-client-",
 	"x-ssl-",
+	"x-tls-client-",
 	"ssl-client-",
 	"x-client-cert",
 	"x-client-verify",
+	"x-client-dn",
 	"x-arr-clientcert",
 	"x-amzn-mtls-",
+	"cf-client-cert",
+	"proxy-client-cert",
+	"wl-proxy-client-",
+	"x-real-ip",
 }
 
-// claimsIdentity reports whether a field tells who the client is.
-func claimsIdentity(name string) bool {
-	if name == "" || !strings.ContainsRune("CcSsXx", rune(name[0])) {
-		return false // most fields: nothing has to be allocated
-	}
-	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	for _, prefix := range identityPrefixes {
-		if strings.HasPrefix(name, prefix) {
-			return true
+// forwardedPrefixes are fields that the gate sets itself or that nobody has set,
+// which a client could send in another spelling.
+var forwardedPrefixes = []string{"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded"}
+
+// plainName gives the name of a field as the laxest upstream reads it: in lower
+// case, and every character but letters and digits the same.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A'
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
+		}
+		return '-'
+	}, name)
+}
+
+// strip removes the fields whose plain names begin so.
+func strip(h http.Header, prefixes []string) {
+	for name := range h {
+		if begins(name, prefixes) {
+			delete(h, name)
 		}
 	}
-	return false
 }
 
-// stripIdentity removes what a client claims.
+func begins(name string, prefixes []string) bool {
+	plain := plainName(name)
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(plain, prefix) })
+}
+
+// stripIdentity removes what a client claims of who and where it is.
 func stripIdentity(h http.Header) {
 	for name := range h {
-		if claimsIdentity(name) {
+		if name == "" || !strings.ContainsRune("CcFfPpSsWwXx", rune(name[0])) {
+			continue // most fields
+		}
+		odd := strings.ContainsFunc(name, func(r rune) bool { return r != '-' && plainName(string(r)) == "-" })
+		if begins(name, identityPrefixes) || odd && begins(name, forwardedPrefixes) {
 			delete(h, name)
 		}
 	}
@@ -105,15 +135,25 @@ func (h identityHeaders) set(to http.Header) {
 // could end a value is quoted as it does.
 func xfcc(id Identity) string {
 	cert := id.Certificate
-	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-	parts := []string{"Hash=" + id.Fingerprint.String(), `Subject="` + quote.Replace(printable(cert.Subject.String())) + `"`}
+	parts := []string{"Hash=" + id.Fingerprint.String(), "Subject=" + quoted(cert.Subject.String())}
 	for _, u := range uris(cert) {
-		parts = append(parts, `URI="`+quote.Replace(printable(u))+`"`)
+		parts = append(parts, "URI="+quotedIfNeeded(u))
 	}
 	for _, name := range cert.DNSNames {
-		parts = append(parts, `DNS="`+quote.Replace(printable(name))+`"`)
+		parts = append(parts, "DNS="+quotedIfNeeded(name))
 	}
 	return strings.Join(parts, ";")
+}
+
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(printable(s)) + `"`
+}
+
+func quotedIfNeeded(s string) string {
+	if p := printable(s); p != s || strings.ContainsAny(p, ",;=\"\\ ") {
+		return quoted(s)
+	}
+	return s
 }
 
 func uris(cert *x509.Certificate) []string {
@@ -124,13 +164,13 @@ func uris(cert *x509.Certificate) []string {
 	return out
 }
 
-// printable escapes what must not stand in a field: a certificate may hold
-// anything.
+// printable escapes what must not stand in a field as RFC 4514, Section 2.4 does: a
+// certificate may hold anything, and two names never look the same.
 func printable(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' {
-			fmt.Fprintf(&b, "%%%02X", c)
+			fmt.Fprintf(&b, "\\%02X", c)
 			continue
 		}
 		b.WriteByte(c)

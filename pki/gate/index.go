@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"container/list"
 	"crypto/x509"
 	"sync"
 
@@ -13,28 +14,34 @@ type index struct {
 	mu     sync.Mutex
 	all    map[*conn]struct{}
 	byCert map[pki.Fingerprint]map[*conn]struct{}
-	proven int  // connections that were let in
-	closed bool // nobody comes in any more
+	// strangers are the connections that were not let in yet, the oldest first.
+	strangers *list.List
+	closed    bool // nobody comes in any more
 }
 
 func newIndex() *index {
-	return &index{all: map[*conn]struct{}{}, byCert: map[pki.Fingerprint]map[*conn]struct{}{}}
+	return &index{strangers: list.New(), all: map[*conn]struct{}{}, byCert: map[pki.Fingerprint]map[*conn]struct{}{}}
 }
 
-// fewStrangers may always be in a handshake.
-const fewStrangers = 64
-
-// enter takes a connection in unless there are as many as may be, or those that
-// have proved nothing yet are half of that: strangers must not keep out everyone
-// else.
-func (x *index) enter(c *conn, most int) bool {
+// enter takes a connection in unless there are as many as may be. Those that have
+// proved nothing yet are at most half of that: the oldest of them has to make
+// room, so that who says nothing keeps nobody out for long.
+func (x *index) enter(c *conn, most int) (entered bool, makesRoom *conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.closed || len(x.all) >= most || len(x.all)-x.proven >= max(most/2, fewStrangers) {
-		return false
+	if x.closed {
+		return false, nil
+	}
+	if oldest := x.strangers.Front(); oldest != nil && x.strangers.Len() >= max(most/2, 1) {
+		makesRoom = oldest.Value.(*conn)
+		x.forget(makesRoom)
+	}
+	if len(x.all) >= most {
+		return false, makesRoom
 	}
 	x.all[c] = struct{}{}
-	return true
+	c.stranger = x.strangers.PushBack(c)
+	return true, makesRoom
 }
 
 // claim notes whose certificate a connection presents, unless it was closed
@@ -53,25 +60,33 @@ func (x *index) claim(c *conn, f pki.Fingerprint) bool {
 	return true
 }
 
-// prove notes that a connection was let in.
-func (x *index) prove(c *conn) {
+// prove notes that a connection was let in. It is false where it was closed
+// meanwhile.
+func (x *index) prove(c *conn) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, in := x.all[c]; in {
-		c.proven = true
-		x.proven++
+	_, in := x.all[c]
+	if in && c.stranger != nil {
+		x.strangers.Remove(c.stranger)
+		c.stranger = nil
+	}
+	return in
+}
+
+// forget takes a connection out of those that count.
+func (x *index) forget(c *conn) {
+	delete(x.all, c)
+	if c.stranger != nil {
+		x.strangers.Remove(c.stranger)
+		c.stranger = nil
 	}
 }
 
-// leave forgets a connection.
+// leave forgets a connection that is closed.
 func (x *index) leave(c *conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.all, c)
-	if c.proven {
-		c.proven = false
-		x.proven--
-	}
+	x.forget(c)
 	if of := x.byCert[c.claimed]; of != nil {
 		if delete(of, c); len(of) == 0 {
 			delete(x.byCert, c.claimed)
@@ -83,14 +98,14 @@ func (x *index) leave(c *conn) {
 func (x *index) of(f pki.Fingerprint) []*conn {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return list(x.byCert[f])
+	return connsOf(x.byCert[f])
 }
 
 // everyone gives all connections.
 func (x *index) everyone() []*conn {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return list(x.all)
+	return connsOf(x.all)
 }
 
 // holders gives one chain of each certificate that has connections.
@@ -127,7 +142,7 @@ func (x *index) isShut() bool {
 	return x.closed
 }
 
-func list(set map[*conn]struct{}) []*conn {
+func connsOf(set map[*conn]struct{}) []*conn {
 	out := make([]*conn, 0, len(set))
 	for c := range set {
 		out = append(out, c)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -11,6 +12,7 @@ import (
 type Limits struct {
 	Connections int           // in all
 	PerIdentity int           // connections of one identity
+	Requests    int           // of one identity that run at the same time
 	Handshake   time.Duration // for TLS
 	Header      time.Duration // for the header of a request
 	HeaderBytes int           // of a request
@@ -20,7 +22,7 @@ type Limits struct {
 
 // DefaultLimits are safe for a machine of any size.
 func DefaultLimits() Limits {
-	return Limits{Connections: 10_000, PerIdentity: 1000, Handshake: 10 * time.Second, Header: 10 * time.Second, HeaderBytes: 64 << 10, Idle: 2 * time.Minute}
+	return Limits{Connections: 10_000, PerIdentity: 1000, Requests: 1000, Handshake: 10 * time.Second, Header: 10 * time.Second, HeaderBytes: 64 << 10, Idle: 2 * time.Minute}
 }
 
 // identities counts what each identity has and does, while it has connections.
@@ -31,8 +33,9 @@ type identities struct {
 }
 
 type usage struct {
-	conns int
-	rate  *rate.Limiter // nil: any
+	conns   int
+	running atomic.Int64  // requests
+	rate    *rate.Limiter // nil: any
 }
 
 func newIdentities(l Limits) *identities { return &identities{limits: l, of: map[string]*usage{}} }
@@ -45,8 +48,8 @@ func (id Identity) key() string {
 	return id.Fingerprint.String()
 }
 
-// enter counts a connection, and gives what ends it.
-func (x *identities) enter(id Identity) (leave func(), ok bool) {
+// enter counts a connection, and gives what its identity uses, and what ends it.
+func (x *identities) enter(id Identity) (of *usage, leave func(), ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	key := id.key()
@@ -59,10 +62,10 @@ func (x *identities) enter(id Identity) (leave func(), ok bool) {
 		x.of[key] = u
 	}
 	if u.conns >= x.limits.PerIdentity {
-		return nil, false
+		return nil, nil, false
 	}
 	u.conns++
-	return func() {
+	return u, func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if u.conns--; u.conns == 0 && u.rate == nil { // a limiter that is forgotten forgives
@@ -71,13 +74,16 @@ func (x *identities) enter(id Identity) (leave func(), ok bool) {
 	}, true
 }
 
-// maySend reports whether an identity may send one more request now.
-func (x *identities) maySend(id Identity, now time.Time) bool {
-	if x.limits.Rate <= 0 {
-		return true
+// begin counts a request that runs, and says why there are too many. What was
+// begun is ended in any case.
+func (u *usage) begin(l Limits, now time.Time) *Refusal {
+	switch running := u.running.Add(1); {
+	case running > int64(l.Requests):
+		return &Refusal{CodeTooMany, "the identity has as many requests running as it may"}
+	case u.rate != nil && !u.rate.AllowN(now, 1):
+		return &Refusal{CodeTooMany, "the identity has sent as many requests as it may for now"}
 	}
-	x.mu.Lock()
-	u := x.of[id.key()]
-	x.mu.Unlock()
-	return u != nil && u.rate.AllowN(now, 1)
+	return nil
 }
+
+func (u *usage) end() { u.running.Add(-1) }

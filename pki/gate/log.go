@@ -160,9 +160,23 @@ func (l *Log) Reopen() error {
 	return old.Close()
 }
 
+// closePatience bounds how long Close waits for who takes nothing.
+const closePatience = 2 * time.Second
+
 // Close writes what waits. An error says that something could not be.
 func (l *Log) Close() error {
 	close(l.stop)
-	<-l.done
-	return errors.Join(l.failing, l.out.Close())
+	select {
+	case <-l.done:
+		return errors.Join(l.failing, l.out.Close())
+	case <-time.After(closePatience):
+		return errors.New("nobody takes it")
+	}
+}
+
+// broken says why the last write failed.
+func (l *Log) broken() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failing
 }

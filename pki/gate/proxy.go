@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -48,7 +47,6 @@ func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
 
 // request is a request that runs.
 type request struct {
-	cancel       context.CancelFunc // also while its body is read, of which net/http takes no notice
 	method, path string
 	conn         *conn
 	began        time.Time
@@ -70,15 +68,16 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{method: r.Method, path: r.URL.EscapedPath(), conn: c, began: g.now()}
 	why := p.refuses(c, r, q)
 	if why == nil {
+		why = c.usage.begin(g.config.Limits, q.began)
+		defer c.usage.end()
+	}
+	if why == nil {
 		why = g.logFails()
 	}
 	if why != nil {
 		p.refuse(w, r, q, why)
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	q.cancel = cancel
 	c.begin(q)
 	defer c.end(q)
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
@@ -89,7 +88,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = &body{r.Body, q}
 	}
 	defer g.answered(r, q)
-	p.reverse.ServeHTTP(out, r.WithContext(ctx))
+	p.reverse.ServeHTTP(out, r)
 }
 
 // refuses says why a request is not answered.
@@ -107,15 +106,14 @@ func (p *proxy) refuses(c *conn, r *http.Request, q *request) *Refusal {
 		return ended
 	case r.Method == http.MethodConnect:
 		return &Refusal{CodeBadRequest, "CONNECT is not for a gate"}
+	case r.URL.Opaque != "" || !strings.HasPrefix(q.path, "/") && q.path != "*":
+		return &Refusal{CodeBadRequest, "the target of the request is no path"}
 	}
 	d := g.config.Rules.current.Load().Decide(who.Identity, q.method, q.path)
 	if !d.Allowed {
 		return &Refusal{CodeNotAllowed, "no rule allows it"}
 	}
 	q.rule = d.Rule
-	if !g.identities.maySend(who.Identity, q.began) {
-		return &Refusal{CodeTooMany, "the identity has sent as many requests as it may for now"}
-	}
 	return nil
 }
 
@@ -126,6 +124,8 @@ func (p *proxy) statusOf(why *Refusal, r *http.Request, who *holder) int {
 		return p.gate.config.RefuseWith
 	case why.Code == CodeBadRequest && r.Method == http.MethodConnect:
 		return http.StatusMethodNotAllowed
+	case why.Code == CodeBadRequest:
+		return http.StatusBadRequest
 	case why.Code == CodeTooMany:
 		return http.StatusTooManyRequests
 	case why.Code == CodeSourceLost, why.Code == CodeRolledBack, why.Code == CodeLogLost:
@@ -157,8 +157,8 @@ func (p *proxy) refuse(w http.ResponseWriter, r *http.Request, q *request, why *
 // overrides are fields by which some upstreams take a request for one of another
 // method or path than was judged.
 var overrides = []string{
-	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url", "X-Original-Uri",
-	"X-Forwarded-Uri", "X-Forwarded-Prefix", "X-Forwarded-Path",
+	"x-http-method", "x-method-override", "x-original-", "x-rewrite-", "x-envoy-original-",
+	"x-forwarded-uri", "x-forwarded-prefix", "x-forwarded-path", "x-forwarded-method",
 }
 
 // rewrite makes the request for the upstream. It is called when the hop-by-hop
@@ -170,10 +170,9 @@ func (p *proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Trailer = nil // a client could name itself there
 	r.Out.Header.Del("Trailer")
 	r.SetXForwarded()
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // as it was sent: rules do not judge it
 	if !p.gate.config.Rules.current.Load().all {
-		for _, name := range overrides {
-			r.Out.Header.Del(name)
-		}
+		strip(r.Out.Header, overrides)
 	}
 	c := r.In.Context().Value(connKey{}).(*conn)
 	c.who.Load().headers.set(r.Out.Header)
@@ -197,9 +196,6 @@ func (c *conn) begin(q *request) {
 		c.requests = map[*request]struct{}{}
 	}
 	c.requests[q] = struct{}{}
-	if c.gone {
-		q.cancel()
-	}
 }
 
 func (c *conn) end(q *request) {
@@ -233,7 +229,7 @@ func (w *response) Write(b []byte) (int, error) {
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // body counts what a request brings, and brings no more when the connection was
-// cut: an octet that was read before must not reach the upstream after.
+// cut.
 type body struct {
 	io.ReadCloser
 	request *request

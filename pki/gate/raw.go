@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/pires/go-proxyproto"
 	"github.com/pires/go-proxyproto/tlvparse"
@@ -17,7 +18,9 @@ func (s *rawServer) carry(c *conn, secure *tls.Conn) {
 	defer func() { _ = secure.NetConn().Close() }() // nobody is left to tell
 	g := s.gate
 	who := c.who.Load()
-	if why := s.refuses(c, who); why != nil {
+	busy := c.usage.begin(g.config.Limits, g.now())
+	defer c.usage.end()
+	if why := s.refuses(who, busy); why != nil {
 		g.refused(c, why)
 		return
 	}
@@ -40,34 +43,48 @@ func (s *rawServer) carry(c *conn, secure *tls.Conn) {
 		defer close(done)
 		_, _ = io.Copy(up, checked{secure, c}) // how it ended makes no difference
 		closeWrite(up)
-		s.last(&ended, c, up)
+		s.last(&ended, c)
 	}()
 	_, _ = io.Copy(secure, up) // as above
 	_ = secure.CloseWrite()    // the client may still send
-	s.last(&ended, c, up)
+	s.last(&ended, c)
 	<-done
 }
 
 // refuses says why a connection does not go to the upstream. There are no
 // requests to judge: what a rule says of methods and paths is true of none.
-func (s *rawServer) refuses(c *conn, who *holder) *Refusal {
+func (s *rawServer) refuses(who *holder, busy *Refusal) *Refusal {
 	g := s.gate
 	if d := g.config.Rules.current.Load().Decide(who.Identity, "", ""); !d.Allowed {
 		return &Refusal{CodeNotAllowed, "no rule allows it"}
 	}
-	if !g.identities.maySend(who.Identity, g.now()) {
-		return &Refusal{CodeTooMany, "the identity has opened as many connections as it may for now"}
+	if busy != nil {
+		return busy
 	}
 	return g.logFails()
 }
 
-// last gives the direction that goes on when the other has ended a bounded time.
-func (s *rawServer) last(ended *atomic.Int32, c *conn, up net.Conn) {
-	if ended.Add(1) == 1 {
-		until := after(rawPatience)
-		_ = c.SetDeadline(until) // it may be closed already
-		_ = up.SetDeadline(until)
+// last ends the direction that goes on when the other has ended, when nothing
+// has moved for a while.
+func (s *rawServer) last(ended *atomic.Int32, c *conn) {
+	if ended.Add(1) > 1 {
+		return
 	}
+	done := make(chan struct{})
+	c.whenClosed(func() { close(done) })
+	go func() {
+		tick := time.NewTicker(rawPatience)
+		defer tick.Stop()
+		for moved := int64(-1); moved != c.in.Load()+c.out.Load(); {
+			moved = c.in.Load() + c.out.Load()
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+		_ = c.Close() // which ends the upstream's, too
+	}()
 }
 
 func closeWrite(c net.Conn) {
@@ -76,7 +93,7 @@ func closeWrite(c net.Conn) {
 	}
 }
 
-// checked gives no more to the upstream when the connection was cut.
+// checked reads no more for the upstream when the connection was cut.
 type checked struct {
 	io.Reader
 	conn *conn

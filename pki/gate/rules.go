@@ -165,8 +165,11 @@ func parsePattern(text string) (pattern, error) {
 	if !ok || !slices.Contains(kinds, kind) { // a name may be a URI
 		kind, glob = "name", text
 	}
-	if glob == "" {
+	switch {
+	case glob == "":
 		return pattern{}, fmt.Errorf("%q names nobody", text)
+	case ok && kind == "name" && slices.Contains(append(kinds, "ip", "serial", "sha256"), strings.ToLower(strings.SplitN(text, ":", 2)[0])) && !strings.HasPrefix(text, "name:"):
+		return pattern{}, fmt.Errorf("%q is of no kind: before the colon stands one of %s", text, strings.Join(kinds, ", "))
 	}
 	switch kind {
 	case "dns":
@@ -268,8 +271,8 @@ func matchPath(want, path string) bool {
 
 // plainPath gives a path, as it stands in a request, without its escapes, if it
 // means the same to everyone: an upstream may take dots, doubled slashes,
-// backslashes, path parameters, and what is escaped twice or has no need to be,
-// for other than what was judged.
+// backslashes, path parameters, what is escaped twice, and what ends a path or is
+// no UTF-8, for other than what was judged.
 func plainPath(escaped string) (string, bool) {
 	path, err := url.PathUnescape(escaped)
 	if err != nil || !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
@@ -278,7 +281,7 @@ func plainPath(escaped string) (string, bool) {
 	if strings.Count(path, "/") != strings.Count(escaped, "/") || strings.Count(path, ".") != strings.Count(escaped, ".") {
 		return "", false
 	}
-	if strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' || r == '%' || r == ';' }) {
+	if strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' || strings.ContainsRune("%;?#\uFFFD", r) }) {
 		return "", false
 	}
 	dots := slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "." || s == ".." })

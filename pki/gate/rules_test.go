@@ -61,7 +61,7 @@ func TestPatterns(t *testing.T) {
 			t.Errorf("%s: admits the one of the inventory %v and the other %v", tt.pattern, rules.Admits(known), rules.Admits(unknown))
 		}
 	}
-	for pattern, why := range map[string]string{"": "names nobody", "cn:": "names nobody", "spki:abc": "is not the SHA-256"} {
+	for pattern, why := range map[string]string{"": "names nobody", "DNS:x": "is of no kind", "ip:1.2.3.4": "is of no kind", "cn:": "names nobody", "spki:abc": "is not the SHA-256"} {
 		if _, err := Allow([]string{pattern}); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%q: %v", pattern, err)
 		}
@@ -114,6 +114,9 @@ func TestDecisions(t *testing.T) {
 		{"GET", "/v1/%252e%252e/admin", ""},
 		{"GET", "/v1/a%00", ""},
 		{"GET", "/v1/a%0a", ""},
+		{"GET", "/v1/a%3fb", ""},
+		{"GET", "/v1/a%23b", ""},
+		{"GET", "/v1/%c0%ae%c0%ae/b", ""},
 		{"GET", "/v1/%zz", ""},
 		{"GET", "", ""},
 		{"OPTIONS", "*", ""},

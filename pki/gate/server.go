@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,13 +28,14 @@ func (g *Gate) newServer() server {
 
 // httpServer answers HTTP/1.1 and HTTP/2.
 type httpServer struct {
+	gate   *Gate
 	server *http.Server
 	queue  *queue
 }
 
 func (g *Gate) newHTTPServer() *httpServer {
 	limits := g.config.Limits
-	h := &httpServer{queue: &queue{conns: make(chan net.Conn), done: make(chan struct{})}}
+	h := &httpServer{gate: g, queue: &queue{conns: make(chan net.Conn), done: make(chan struct{})}}
 	h.server = &http.Server{
 		Handler:                      newProxy(g),
 		ReadHeaderTimeout:            limits.Header,
@@ -43,7 +45,11 @@ func (g *Gate) newHTTPServer() *httpServer {
 		ErrorLog:                     log.New(io.Discard, "", 0), // what goes wrong is in the log of the gate
 		Protocols:                    new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c.(*tls.Conn).NetConn().(*conn))
+			// What a request does ends with the connection: net/http does not see its
+			// end while a body is being read, or after an upgrade.
+			of := c.(*tls.Conn).NetConn().(*conn)
+			ctx = context.WithValue(of.ctx, http.ServerContextKey, ctx.Value(http.ServerContextKey))
+			return context.WithValue(ctx, connKey{}, of)
 		},
 	}
 	h.server.Protocols.SetHTTP1(true)
@@ -54,7 +60,28 @@ func (g *Gate) newHTTPServer() *httpServer {
 
 func (h *httpServer) run() { _ = h.server.Serve(h.queue) } // ends with the queue
 
-func (h *httpServer) drain(ctx context.Context) { _ = h.server.Shutdown(ctx) } // what is left is cut
+// drain also waits for what was upgraded, of which http.Server does not know.
+func (h *httpServer) drain(ctx context.Context) {
+	_ = h.server.Shutdown(ctx) // what is left is cut
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for h.gate.running() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// running reports whether a connection has a request that is not answered.
+func (g *Gate) running() bool {
+	return slices.ContainsFunc(g.index.everyone(), func(c *conn) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.requests) > 0
+	})
+}
 
 func (h *httpServer) close() { _ = h.server.Close() } // everything has been cut
 

@@ -197,6 +197,8 @@ func (l *listFile) look(ctx context.Context, now time.Time, cas []*x509.Certific
 	if err != nil {
 		if l.file != nil {
 			l.file.read = false // it is told again while it is so
+		} else {
+			l.fetch.reject(err)
 		}
 		return false, err
 	}

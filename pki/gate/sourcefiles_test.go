@@ -231,7 +231,7 @@ func TestAddedGate(t *testing.T) {
 		t.Errorf("a second gate takes the socket: %v", err)
 	}
 	gates := filepath.Join(f.dir, "gates")
-	if err := Add(gates, socket); err != nil {
+	if err := Add(t.Context(), gates, socket, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	alice := f.issue(pki.KindClient, "alice")
@@ -267,7 +267,10 @@ func TestAddedGate(t *testing.T) {
 	if answers, err := Tell(t.Context(), gates, 1, true, numbers, time.Now); err != nil || len(answers) > 0 {
 		t.Errorf("of a gate that has ended: %+v, %v", answers, err)
 	}
-	if left, err := os.ReadDir(gates); err != nil || len(left) < 1 {
+	if left, err := filepath.Glob(filepath.Join(gates, "*.added")); err != nil || len(left) != 1 {
 		t.Errorf("it is no longer registered: %v, %v", left, err)
+	}
+	if err := Add(t.Context(), gates, socket+".typo", time.Now); err == nil || !strings.Contains(err.Error(), "no gate answers") {
+		t.Errorf("a socket that nobody listens at is added: %v", err)
 	}
 }

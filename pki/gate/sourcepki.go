@@ -156,7 +156,7 @@ func (s *PKISource) lookAgain(ctx context.Context, before *pkiState) (Change, er
 	case err != nil:
 		return Change{}, err
 	case Epoch(now) == before.epoch:
-		return Change{Epoch: before.epoch}, nil
+		return Change{Epoch: before.epoch, Done: before.remembered}, nil // it may have failed the last time
 	}
 	if now.Number <= before.epoch.Number {
 		return Change{}, fmt.Errorf("%w: it is at epoch %d, and epoch %d was in force", ErrRolledBack, now.Number, before.epoch.Number)

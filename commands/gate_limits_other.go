@@ -1,0 +1,5 @@
+//go:build !unix
+
+package commands
+
+func possibleConnections(wanted int) int { return wanted }
