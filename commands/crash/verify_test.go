@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,6 +70,7 @@ func read(ctx context.Context, p *store.PKI) (*state, error) {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return nil, err
+		case hex.EncodeToString(list.AuthorityKeyID()) != l.KeyID: // of the CA before, whose file it was until the fault
 		default:
 			known.inFile = list.Number()
 			for f, c := range s.certs {
