@@ -167,12 +167,12 @@ func runGate(ctx context.Context, r *run, c *cli.Context) error {
 	j.group.Go(func() { j.obey(ctx, g, hangups) })
 	r.note("the gate listens at %s, in front of %s", addresses(listeners), j.config.Upstream)
 	r.env.notify("READY=1")
-	defer context.AfterFunc(ctx, func() { r.env.notify("STOPPING=1") })()
 	g.Serve(ctx, listeners...)
 	return nil
 }
 
-// obey does on SIGHUP what is done when files change, and opens the log anew.
+// obey does on SIGHUP what is done when files change, and opens the log anew. It
+// tells systemd when the gate ends.
 func (j *gateJob) obey(ctx context.Context, g *gate.Gate, hangups <-chan os.Signal) {
 	for {
 		select {
@@ -183,6 +183,7 @@ func (j *gateJob) obey(ctx context.Context, g *gate.Gate, hangups <-chan os.Sign
 			j.r.env.notify("RELOADING=1\nREADY=1")
 			g.Look(ctx)
 		case <-ctx.Done():
+			j.r.env.notify("STOPPING=1")
 			return
 		}
 	}

@@ -48,6 +48,9 @@ type guarded struct {
 
 func newGuarded(t *testing.T, flags ...string) *guarded {
 	t.Helper()
+	if racing && t.Name() != "TestGateKilled" {
+		t.Skip("not with the race detector: one process with it is enough")
+	}
 	dir := t.TempDir()
 	g := &guarded{T: t, dir: dir, pki: filepath.Join(dir, "pki"), flags: flags}
 	g.env = append(os.Environ(), "MUTUAL_PKI="+g.pki, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "XDG_RUNTIME_DIR="+dir)
