@@ -28,7 +28,7 @@ const (
 func HeaderStyles() []HeaderStyle { return []HeaderStyle{HeaderNone, HeaderXFCC, HeaderNginx} }
 
 // identityPrefixes are how the names of fields begin in which some proxy tells
-// its upstream who the client is, as plainName has them. A client that sends one
+// its upstream who the client is, as plain has them. A client that sends one
 // claims to be somebody: none ever reaches the upstream.
 var identityPrefixes = []string{
 	"client-cert", // RFC 9440, with -chain
@@ -53,21 +53,35 @@ var identityPrefixes = []string{
 // which a client could send in another spelling.
 var forwardedPrefixes = []string{"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded"}
 
-// plainName gives the name of a field as the laxest upstream reads it: in lower
-// case, and every character but letters and digits the same.
-func plainName(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'A' <= r && r <= 'Z':
-			return r + 'a' - 'A'
-		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
-			return r
-		}
-		return '-'
-	}, name)
+// plain gives an octet of the name of a field as the laxest upstream reads it: in
+// lower case, and every character but letters and digits the same.
+func plain(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
+	}
+	return '-'
 }
 
-// strip removes the fields whose plain names begin so.
+// begins reports whether a name, read so, begins with one of the prefixes. It is
+// asked for each field of each request, and allocates nothing.
+func begins(name string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool {
+		if len(name) < len(prefix) {
+			return false
+		}
+		for i := range len(prefix) {
+			if plain(name[i]) != prefix[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// strip removes the fields whose names begin so.
 func strip(h http.Header, prefixes []string) {
 	for name := range h {
 		if begins(name, prefixes) {
@@ -76,22 +90,24 @@ func strip(h http.Header, prefixes []string) {
 	}
 }
 
-func begins(name string, prefixes []string) bool {
-	plain := plainName(name)
-	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(plain, prefix) })
-}
-
 // stripIdentity removes what a client claims of who and where it is.
 func stripIdentity(h http.Header) {
 	for name := range h {
-		if name == "" || !strings.ContainsRune("CcFfPpSsWwXx", rune(name[0])) {
-			continue // most fields
-		}
-		odd := strings.ContainsFunc(name, func(r rune) bool { return r != '-' && plainName(string(r)) == "-" })
-		if begins(name, identityPrefixes) || odd && begins(name, forwardedPrefixes) {
+		if begins(name, identityPrefixes) || begins(name, forwardedPrefixes) && isOdd(name) {
 			delete(h, name)
 		}
 	}
+}
+
+// isOdd reports whether a name has another character than letters, digits and
+// hyphens.
+func isOdd(name string) bool {
+	for i := range len(name) {
+		if name[i] != '-' && plain(name[i]) == '-' {
+			return true
+		}
+	}
+	return false
 }
 
 // identityHeaders are the fields that tell the upstream who the client is. They
