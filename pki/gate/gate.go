@@ -339,24 +339,31 @@ func (g *Gate) accept(listener net.Listener) {
 			continue
 		}
 		pause = 0
-		go g.welcome(raw)
+		if c := g.admit(raw); c != nil {
+			go g.welcome(c)
+		}
 	}
 }
 
-// welcome makes the handshake and hands over who is let in.
-func (g *Gate) welcome(raw net.Conn) {
+// admit takes a connection in, in the order in which they come, or gives nil.
+func (g *Gate) admit(raw net.Conn) *conn {
 	c := &conn{Conn: raw, gate: g, began: g.now()}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	entered, oldest := g.index.enter(c, g.config.Limits.Connections)
 	if oldest != nil {
 		oldest.cut(&Refusal{CodeTooMany, "there are as many handshakes as there may be, and this one was the oldest"})
 	}
-	if !entered {
-		c.stop()
-		_ = raw.Close() // no more can be done
-		g.refused(c, &Refusal{CodeTooMany, "there are as many connections as there may be"})
-		return
+	if entered {
+		return c
 	}
+	c.stop()
+	_ = raw.Close() // no more can be done
+	g.refused(c, &Refusal{CodeTooMany, "there are as many connections as there may be"})
+	return nil
+}
+
+// welcome makes the handshake and hands over who is let in.
+func (g *Gate) welcome(c *conn) {
 	config := g.tls.Clone()
 	config.ClientCAs = g.issuers.Load() // only the names that are asked for
 	config.VerifyConnection = c.verify
@@ -365,10 +372,10 @@ func (g *Gate) welcome(raw net.Conn) {
 		return nil, nil
 	}
 	secure := tls.Server(c, config)
-	_ = raw.SetDeadline(after(g.config.Limits.Handshake))
+	_ = c.SetDeadline(after(g.config.Limits.Handshake))
 	err := secure.Handshake()
 	if err == nil {
-		err = raw.SetDeadline(time.Time{})
+		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		g.refused(c, c.refusalOfHandshake(err))
