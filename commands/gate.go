@@ -165,6 +165,9 @@ func runGate(ctx context.Context, r *run, c *cli.Context) error {
 	hangups, ignore := hangups()
 	defer ignore()
 	j.group.Go(func() { j.obey(ctx, g, hangups) })
+	if wanted, most := c.Int("max-connections"), j.config.Limits.Connections; most < wanted && c.IsSet("max-connections") {
+		r.warn("there are at most %d connections, and not %d: each takes two of the files that a process may have open (ulimit -n)", most, wanted)
+	}
 	r.note("the gate listens at %s, in front of %s", addresses(listeners), j.config.Upstream)
 	r.env.notify("READY=1")
 	g.Serve(ctx, listeners...)

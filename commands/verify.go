@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -172,18 +171,8 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 	if err != nil {
 		return err
 	}
-	for _, ca := range cas {
-		if !ca.IsCA {
-			return fmt.Errorf("%s holds the certificate of %s, which is no CA's and cannot be trusted as one", c.String("ca"), ca.Subject)
-		}
-		if bytes.Equal(ca.RawSubject, ca.RawIssuer) {
-			o.Anchors = append(o.Anchors, ca)
-		} else {
-			o.Intermediates = append(o.Intermediates, ca)
-		}
-	}
-	if len(o.Anchors) == 0 {
-		o.Anchors = cas
+	if o.Anchors, o.Intermediates, err = chain.Trusted(cas); err != nil {
+		return fmt.Errorf("reading %s: %w", c.String("ca"), err)
 	}
 	if len(c.StringSlice("crl")) == 0 {
 		return nil // nothing says what is revoked: it cannot be told
@@ -210,16 +199,10 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 
 // relyOnPKI trusts the roots of the PKI that are in use and asks its inventory.
 func relyOnPKI(ctx context.Context, p *store.PKI, o *chain.Options, past bool) error {
-	roots, err := p.CACertificates(ctx, pki.KindRoot)
-	if err != nil {
+	var err error
+	if o.Anchors, o.Intermediates, err = p.Trusted(ctx); err != nil {
 		return err
 	}
-	issuing, err := p.CACertificates(ctx, pki.KindIssuing)
-	if err != nil {
-		return err
-	}
-	o.Anchors = roots
-	o.Intermediates = append(o.Intermediates, issuing...)
 	o.Revocation = inventoryStatus(ctx, p, past)
 	return nil
 }

@@ -224,9 +224,7 @@ func (l *limited) Read(b []byte) (int, error) {
 
 // Close removes the socket.
 func (c *Control) Close() {
-	for _, entry := range c.entries[:1] { // nobody finds it any more
-		_ = os.Remove(entry)
-	}
+	_ = os.Remove(c.entries[0]) // nobody finds it any more
 	if c.listener != nil {
 		_ = c.listener.Close()
 	}

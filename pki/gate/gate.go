@@ -294,6 +294,7 @@ func (g *Gate) Serve(ctx context.Context, listeners ...net.Listener) {
 	defer group.Wait()
 	defer stop()
 	group.Go(func() { g.follow(follow) })
+	group.Go(func() { g.keepLease(follow) })
 
 	server := g.newServer()
 	group.Go(func() { server.run() })
@@ -321,6 +322,22 @@ func (g *Gate) follow(ctx context.Context) {
 			g.Look(ctx)
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// keepLease cuts everyone when the lease is over, also while a look hangs.
+func (g *Gate) keepLease(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if why := g.overdue(); why != nil {
+			g.cutWhere(func(*conn) *Refusal { return why })
 		}
 	}
 }

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -135,7 +134,7 @@ func (l *Log) fails() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failing == nil && len(l.pending) > maxPending/2 {
-		return fmt.Errorf("it is written too slowly")
+		return errors.New("it is written too slowly")
 	}
 	return l.failing
 }

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"crypto/tls"
 	"flag"
 	"fmt"
@@ -256,4 +257,54 @@ func TestControlRubbish(t *testing.T) {
 		_ = conn.Close()
 	}
 	f.tell()
+}
+
+// A hold of the issuing CA takes out everyone, and its end lets everyone back in
+// at once.
+func TestHeldCA(t *testing.T) {
+	f := newFixture(t, options{})
+	alice := f.issue(pki.KindClient, "alice")
+	_, in := f.liveConn(alice)
+	issuing := store.Selection{CA: true, Certificates: []pki.Fingerprint{f.issuing()}}
+	if _, err := f.pki.Revoke(t.Context(), issuing, pki.CertificateHold, false); err != nil {
+		t.Fatal(err)
+	}
+	f.tell()
+	f.wantCut(in, CodeRevoked)
+	f.wantOut(&alice)
+	if _, err := f.pki.Unhold(t.Context(), issuing, false); err != nil {
+		t.Fatal(err)
+	}
+	f.tell()
+	f.wantIn(alice)
+}
+
+// stuckSource is a source whose look hangs from some time on.
+type stuckSource struct {
+	Source
+	hangs atomic.Bool
+	end   chan struct{}
+}
+
+// Look implements Source.
+func (s *stuckSource) Look(ctx context.Context) (Change, error) {
+	if s.hangs.Load() {
+		<-s.end
+	}
+	return s.Source.Look(ctx)
+}
+
+// The lease does not hang on a look that hangs.
+func TestLeaseOfStuckSource(t *testing.T) {
+	t.Parallel()
+	stuck := &stuckSource{end: make(chan struct{})}
+	f := newFixture(t, options{config: func(c *Config) {
+		stuck.Source, c.Source, c.Lease = c.Source, stuck, 1500*time.Millisecond
+	}})
+	alice := f.issue(pki.KindClient, "alice")
+	_, in := f.liveConn(alice)
+	stuck.hangs.Store(true)
+	f.wantCut(in, CodeSourceLost)
+	f.wantOut(&alice)
+	close(stuck.end)
 }

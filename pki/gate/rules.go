@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"mutual/pki"
 )
 
 // Rules say who may come in, and what they may ask for. What no rule allows is
@@ -203,55 +205,29 @@ func (p pattern) matches(id Identity) bool {
 	cert := id.Certificate
 	switch p.kind {
 	case "cn":
-		return cert.Subject.CommonName != "" && matchGlob(p.glob, cert.Subject.CommonName)
+		return cert.Subject.CommonName != "" && pki.MatchGlob(p.glob, cert.Subject.CommonName)
 	case "ou":
 		return p.any(cert.Subject.OrganizationalUnit)
 	case "dns":
-		return slices.ContainsFunc(cert.DNSNames, func(name string) bool { return matchGlob(p.glob, strings.ToLower(name)) })
+		return slices.ContainsFunc(cert.DNSNames, func(name string) bool { return pki.MatchGlob(p.glob, strings.ToLower(name)) })
 	case "email":
 		return p.any(cert.EmailAddresses)
 	case "uri":
-		return slices.ContainsFunc(uris(cert), func(u string) bool { return matchGlob(p.glob, u) })
+		return slices.ContainsFunc(uris(cert), func(u string) bool { return pki.MatchGlob(p.glob, u) })
 	case "spki":
 		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 		return p.glob == hex.EncodeToString(sum[:])
 	case "label":
-		return id.Label != "" && matchGlob(p.glob, id.Label)
+		return id.Label != "" && pki.MatchGlob(p.glob, id.Label)
 	}
 	if id.Name != "" { // the inventory knows who it is
-		return matchGlob(p.glob, id.Name)
+		return pki.MatchGlob(p.glob, id.Name)
 	}
 	return p.any(cert.DNSNames) || p.any(cert.EmailAddresses) || p.any(uris(cert))
 }
 
 func (p pattern) any(values []string) bool {
-	return slices.ContainsFunc(values, func(v string) bool { return matchGlob(p.glob, v) })
-}
-
-// matchGlob matches a whole text: * is any number of characters, ? is one.
-func matchGlob(glob, text string) bool {
-	g, s := []rune(glob), []rune(text)
-	star, retry := -1, 0
-	i, j := 0, 0
-	for j < len(s) {
-		switch {
-		case i < len(g) && g[i] == '*':
-			star, retry = i, j
-			i++
-		case i < len(g) && (g[i] == '?' || g[i] == s[j]):
-			i++
-			j++
-		case star >= 0:
-			retry++
-			i, j = star+1, retry
-		default:
-			return false
-		}
-	}
-	for i < len(g) && g[i] == '*' {
-		i++
-	}
-	return i == len(g)
+	return slices.ContainsFunc(values, func(v string) bool { return pki.MatchGlob(p.glob, v) })
 }
 
 // matchPath matches a path by its segments: * is any one segment or part of one,
@@ -262,7 +238,7 @@ func matchPath(want, path string) bool {
 		if segment == "**" && i == len(w)-1 {
 			return i < len(p)
 		}
-		if i >= len(p) || !matchGlob(segment, p[i]) {
+		if i >= len(p) || !pki.MatchGlob(segment, p[i]) {
 			return false
 		}
 	}

@@ -178,27 +178,3 @@ func FuzzRules(f *testing.F) {
 		}
 	})
 }
-
-// FuzzGlob holds the matching against a plain recursive one.
-func FuzzGlob(f *testing.F) {
-	f.Add("a*b?c", "axxbyc")
-	f.Add("**", "")
-	f.Fuzz(func(t *testing.T, glob, text string) {
-		if len(glob) > 12 || len(text) > 16 {
-			return
-		}
-		if got, want := matchGlob(glob, text), plainGlob([]rune(glob), []rune(text)); got != want {
-			t.Errorf("%q matches %q: %v, want %v", glob, text, got, want)
-		}
-	})
-}
-
-func plainGlob(glob, text []rune) bool {
-	switch {
-	case len(glob) == 0:
-		return len(text) == 0
-	case glob[0] == '*':
-		return plainGlob(glob[1:], text) || len(text) > 0 && plainGlob(glob, text[1:])
-	}
-	return len(text) > 0 && (glob[0] == '?' || glob[0] == text[0]) && plainGlob(glob[1:], text[1:])
-}

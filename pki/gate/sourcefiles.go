@@ -159,20 +159,10 @@ func (s *FileSource) lookAtCA(now time.Time, next *fileState) (bool, error) {
 		s.ca.read = false // it is told again while it is so
 		return false, fmt.Errorf("reading the CAs in %s: %w", s.ca.path, err)
 	}
-	var anchors, others []*x509.Certificate
-	for _, c := range certs {
-		switch {
-		case !c.IsCA:
-			s.ca.read = false
-			return false, fmt.Errorf("%s holds the certificate of %s, which is no CA's and cannot be trusted as one", s.ca.path, c.Subject)
-		case bytes.Equal(c.RawSubject, c.RawIssuer):
-			anchors = append(anchors, c)
-		default:
-			others = append(others, c)
-		}
-	}
-	if len(anchors) == 0 {
-		anchors, others = others, nil
+	anchors, others, err := chain.Trusted(certs)
+	if err != nil {
+		s.ca.read = false // as above
+		return false, fmt.Errorf("reading the CAs in %s: %w", s.ca.path, err)
 	}
 	next.anchors, next.intermediates = anchors, others
 	return true, nil

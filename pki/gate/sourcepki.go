@@ -169,9 +169,7 @@ func (s *PKISource) lookAgain(ctx context.Context, before *pkiState) (Change, er
 		return Change{}, err
 	}
 	next := *before
-	if onlyThat {
-		next.epoch = Epoch(now)
-	} else if err := next.read(ctx); err != nil {
+	if err := next.read(ctx); err != nil { // also where only holds have ended: one may have been a CA's
 		return Change{}, err
 	}
 	s.state.Store(&next)

@@ -145,7 +145,7 @@ const (
 func (p *PKI) List(ctx context.Context, f Filter, each func(Certificate) error) error {
 	now := p.now()
 	matching := func(c Certificate) error {
-		if f.Glob != "" && !globMatch(f.Glob, c.Name.String()) {
+		if f.Glob != "" && !pki.MatchGlob(f.Glob, c.Name.String()) {
 			return nil
 		}
 		return each(c)
@@ -267,31 +267,4 @@ func globRange(glob string) (from, to string) {
 		}
 	}
 	return from, ""
-}
-
-// globMatch matches * and ? against the whole name. It takes time in the
-// product of the lengths at most.
-func globMatch(glob, name string) bool {
-	g, n := []rune(glob), []rune(name)
-	star, mark := -1, 0
-	i, j := 0, 0
-	for j < len(n) {
-		switch {
-		case i < len(g) && g[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(g) && (g[i] == '?' || g[i] == n[j]):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
-		}
-	}
-	for i < len(g) && g[i] == '*' {
-		i++
-	}
-	return i == len(g)
 }

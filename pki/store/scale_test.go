@@ -31,7 +31,7 @@ func (f *fixture) naive(all []Certificate, filter Filter) (out []string) {
 		case filter.Expired && !expired, !filter.Expired && !filter.All && !filter.Revoked && !filter.Blocked && expired,
 			filter.Revoked && c.Revocation == nil, filter.Blocked && !c.NameBlocked,
 			filter.Label != "" && c.Label != filter.Label, filter.Kind != "" && c.Kind != filter.Kind,
-			filter.Glob != "" && !globMatch(filter.Glob, c.Name.String()),
+			filter.Glob != "" && !pki.MatchGlob(filter.Glob, c.Name.String()),
 			!filter.Expiring.IsZero() && (c.State(f.now) != Valid || c.Replaced || c.NotAfter.After(soon)):
 			continue
 		}

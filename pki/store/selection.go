@@ -83,7 +83,7 @@ func (g *selecting) glob() error {
 		}
 		for _, id := range page {
 			after = id.Name.String()
-			if !globMatch(g.s.Glob, after) {
+			if !pki.MatchGlob(g.s.Glob, after) {
 				continue
 			}
 			matched = true
@@ -233,7 +233,7 @@ func (g *selecting) cameAlong(c Certificate) (bool, error) {
 	if c.Name.IsZero() || !c.NotAfter.After(g.t.now) {
 		return false, nil
 	}
-	if g.s.Glob != "" && globMatch(g.s.Glob, c.Name.String()) {
+	if g.s.Glob != "" && pki.MatchGlob(g.s.Glob, c.Name.String()) {
 		return true, nil
 	}
 	id, err := identityNamed(g.t.ctx, g.t.tx, c.Name)
