@@ -105,7 +105,6 @@ func TestJSONFields(t *testing.T) {
 	pin(exitDone, "demo")
 	pin(exitDone, "gate", "test", "--temporary")
 	pin(exitDone, "gate", "check", "--allow", "bob", "--as", "bob", "GET", "/")
-	pin(exitDone, "gate", "unit", "--", "--allow-all")
 	pin(exitDone, "--version")
 	pin(exitDone, "completion", "bash")
 	pin(exitDone, "man")

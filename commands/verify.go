@@ -171,9 +171,11 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 	if err != nil {
 		return err
 	}
-	if o.Anchors, o.Intermediates, err = chain.Trusted(cas); err != nil {
+	anchors, others, err := chain.Trusted(cas)
+	if err != nil {
 		return fmt.Errorf("reading %s: %w", c.String("ca"), err)
 	}
+	o.Anchors, o.Intermediates = anchors, append(o.Intermediates, others...) // beside those that came with the leaf
 	if len(c.StringSlice("crl")) == 0 {
 		return nil // nothing says what is revoked: it cannot be told
 	}
@@ -199,10 +201,11 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 
 // relyOnPKI trusts the roots of the PKI that are in use and asks its inventory.
 func relyOnPKI(ctx context.Context, p *store.PKI, o *chain.Options, past bool) error {
-	var err error
-	if o.Anchors, o.Intermediates, err = p.Trusted(ctx); err != nil {
+	roots, issuing, err := p.Trusted(ctx)
+	if err != nil {
 		return err
 	}
+	o.Anchors, o.Intermediates = roots, append(o.Intermediates, issuing...) // as above
 	o.Revocation = inventoryStatus(ctx, p, past)
 	return nil
 }
