@@ -173,7 +173,7 @@ func (r *run) relyOnFiles(c *cli.Context, o *chain.Options) error {
 	}
 	anchors, others, err := chain.Trusted(cas)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", c.String("ca"), err)
+		return fmt.Errorf("%s %w", c.String("ca"), err)
 	}
 	o.Anchors, o.Intermediates = anchors, append(o.Intermediates, others...) // beside those that came with the leaf
 	if len(c.StringSlice("crl")) == 0 {

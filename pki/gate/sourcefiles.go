@@ -162,7 +162,7 @@ func (s *FileSource) lookAtCA(now time.Time, next *fileState) (bool, error) {
 	anchors, others, err := chain.Trusted(certs)
 	if err != nil {
 		s.ca.read = false // as above
-		return false, fmt.Errorf("reading the CAs in %s: %w", s.ca.path, err)
+		return false, fmt.Errorf("%s %w", s.ca.path, err)
 	}
 	next.anchors, next.intermediates = anchors, others
 	return true, nil

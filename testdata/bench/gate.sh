@@ -32,10 +32,8 @@
 set -euo pipefail
 exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/testdata/bench/report.sh"
 all="handshakes requests tcp idle revoke"
-
-# is CONDITION... is a comparison of numbers.
-is() { awk "BEGIN { exit !($*) }" </dev/null; }
 
 : "${DURATION:=4}" "${PARALLEL:=16}" "${CONNS:=1000}" "${REVOKES:=200}" "${STRICT:=0}"
 if is "$DURATION < 1"; then
@@ -55,28 +53,10 @@ cleanup() {
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
-missed=0
 
 die() {
 	echo "gate.sh: $*" >&2
 	exit 1
-}
-
-# calc EXPRESSION... computes.
-calc() { awk "BEGIN { print $* }" </dev/null; }
-
-# report WHAT OURS PEER RATIO CONDITION BAR prints a figure. The condition, if
-# there is one, is the bar with numbers in it.
-report() {
-	local verdict=-
-	if [[ -n $5 ]]; then
-		verdict=met
-		if ! is "$5"; then
-			verdict=MISSED
-			missed=1
-		fi
-	fi
-	printf '%-52s  %14s  %24s  %10s  %-28s  %s\n' "$1" "$2" "$3" "$4" "$6" "$verdict"
 }
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3g", a / b }' </dev/null; }

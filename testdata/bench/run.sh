@@ -26,6 +26,7 @@
 set -euo pipefail
 exec </dev/null
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/testdata/bench/report.sh"
 all="one batch crl revoke read list start size probe"
 
 : "${N:=1000000}" "${BATCH:=100000}" "${RUNS:=10}" "${PEERS:=openssl mkcert step testssl}" "${STRICT:=0}"
@@ -41,31 +42,10 @@ cleanup() {
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
-missed=0
 
 die() {
 	echo "run.sh: $*" >&2
 	exit 1
-}
-
-# calc EXPRESSION... computes.
-calc() { awk "BEGIN { print $* }" </dev/null; }
-
-# is CONDITION... is a comparison of numbers.
-is() { awk "BEGIN { exit !($*) }" </dev/null; }
-
-# report WHAT OURS PEER RATIO CONDITION BAR prints a figure. The condition, if
-# there is one, is the bar with numbers in it.
-report() {
-	local verdict=-
-	if [[ -n $5 ]]; then
-		verdict=met
-		if ! is "$5"; then
-			verdict=MISSED
-			missed=1
-		fi
-	fi
-	printf '%-44s  %14s  %24s  %10s  %-28s  %s\n' "$1" "$2" "$3" "$4" "$6" "$verdict"
 }
 
 # seconds, megabytes and times write a figure for a person.
@@ -154,7 +134,7 @@ machine() {
 	echo "system     $(uname -sr), $(go env GOVERSION), $(openssl version | cut -d' ' -f1-2), temporary files on $(stat -f -c %T "$tmp")"
 	echo "mutual     $("$mutual" --version)"
 	echo "sizes      N=$N BATCH=$BATCH RUNS=$RUNS"
-	printf '\n%-44s  %14s  %24s  %10s  %-28s\n' FIGURE MUTUAL PEER RATIO BAR
+	printf '\n%-52s  %14s  %24s  %10s  %-28s\n' FIGURE MUTUAL PEER RATIO BAR
 }
 
 # need SIZE ends the run where the disk has less room.
