@@ -124,7 +124,7 @@ func TestExpiredList(t *testing.T) {
 	for _, serve := range []bool{false, true} {
 		clock := &clockAhead{}
 		f := newFixture(t, options{
-			config: func(c *Config) { c.Now = clock.now },
+			config: func(c *Config) { c.Now, c.Lease = clock.now, 365*24*time.Hour }, // it is set forward
 			files: func(f *fixture) *FileConfig {
 				p := f.publish()
 				return &FileConfig{CA: p.ca, CRLs: []string{p.crl}, ServeExpired: serve, Now: clock.now}
@@ -167,7 +167,7 @@ func TestListAtURL(t *testing.T) {
 	defer web.Close()
 	clock := &clockAhead{}
 	f := newFixture(t, options{
-		config: func(c *Config) { c.Now = clock.now },
+		config: func(c *Config) { c.Now, c.Lease = clock.now, 365*24*time.Hour }, // it is set forward
 		files: func(f *fixture) *FileConfig {
 			p = f.publish()
 			return &FileConfig{CA: p.ca, CRLs: []string{web.URL + "/chain.pem"}, Now: clock.now}
