@@ -43,6 +43,45 @@ func TestRekeysAtOnce(t *testing.T) {
 	f.must(err)
 }
 
+// Who looks while CAs come finds each with its certificate and its list, as they
+// were at one moment.
+func TestLookBesideRekeys(t *testing.T) {
+	f := newFixture(t)
+	p, err := Open(t.Context(), f.dir, f.options())
+	f.must(err)
+	defer func() { _ = p.Close() }() // everything is durable
+	rekeyed := make(chan error, 1)
+	go func() {
+		for range 20 {
+			if _, err := p.RenewCA(t.Context(), CARenewal{Role: pki.KindIssuing, TTL: lifetime("5y"), Rekey: &Rekey{}}); err != nil {
+				rekeyed <- err
+				return
+			}
+		}
+		close(rekeyed)
+	}()
+	for {
+		select {
+		case err := <-rekeyed:
+			f.must(err)
+			return
+		default:
+		}
+		if _, err := f.CRLs(t.Context()); err != nil {
+			t.Error(err)
+		}
+		cas, err := f.CAs(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, ca := range cas {
+			if ca.State == CAOut {
+				t.Errorf("the CA %s %s is in use, and shown as %s", ca.Role, ca.Key, ca.State)
+			}
+		}
+	}
+}
+
 // A change of the passphrase beside a rekey loses no key either.
 func TestPassphraseBesideRekey(t *testing.T) {
 	if testing.Short() {

@@ -51,11 +51,16 @@ type CACertificate struct {
 // CAs gives every CA key of the PKI: the roots first, of each role the newest
 // first, and last the keys that wait for a certificate.
 func (p *PKI) CAs(ctx context.Context) ([]CAInfo, error) {
-	inUse, err := caRows(ctx, p.db)
+	t, end, err := p.readOnly(ctx) // one moment: CAs come and go meanwhile
 	if err != nil {
 		return nil, err
 	}
-	rows, err := p.db.QueryContext(ctx, `SELECT id, role, key_id, created, retired FROM ca ORDER BY role DESC, id DESC`)
+	defer end()
+	inUse, err := caRows(ctx, t.tx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.tx.QueryContext(ctx, `SELECT id, role, key_id, created, retired FROM ca ORDER BY role DESC, id DESC`)
 	if err != nil {
 		return nil, wrap("reading the CAs", err)
 	}

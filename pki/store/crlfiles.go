@@ -35,15 +35,20 @@ func (p *PKI) CRLs(ctx context.Context) ([]Published, error) {
 
 // newestLists is CRLs, but for whether the lists are at hand.
 func (p *PKI) newestLists(ctx context.Context) ([]Published, error) {
-	settings, err := p.Settings(ctx)
+	t, end, err := p.readOnly(ctx) // one moment: CAs come and go meanwhile
 	if err != nil {
 		return nil, err
 	}
-	cas, err := caRows(ctx, p.db)
+	defer end()
+	settings, err := readSettings(ctx, t.tx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := p.db.QueryContext(ctx, `SELECT ca.id, ca.changed, l.number, l.this_update, l.next_update, l.entries, l.epoch, l.sha256, l.der
+	cas, err := caRows(ctx, t.tx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.tx.QueryContext(ctx, `SELECT ca.id, ca.changed, l.number, l.this_update, l.next_update, l.entries, l.epoch, l.sha256, l.der
 		FROM ca LEFT JOIN crl l ON l.issuer = ca.id AND l.number = (SELECT MAX(number) FROM crl WHERE issuer = ca.id)
 		WHERE ca.retired IS NULL ORDER BY ca.role, ca.id DESC`)
 	if err != nil {
