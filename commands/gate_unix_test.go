@@ -271,6 +271,48 @@ func TestGateProcess(t *testing.T) {
 	}
 }
 
+// An act whose list cannot be made says of a gate that reads lists that it has
+// not heard of it, and the gate goes on; when the list is out, so is who is on it.
+func TestGateWithoutList(t *testing.T) {
+	g := newGuarded(t)
+	alice := g.issue("alice")
+	g.run(0, "issue", "server", "localhost", "--out", filepath.Join(g.dir, "out"), "-q")
+	dir, err := os.MkdirTemp("", "gate") // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	socket := filepath.Join(dir, "control")
+	g.flags = []string{
+		"--ca", filepath.Join(g.pki, "ca.crt"), "--crl", filepath.Join(g.pki, "crl", "chain.pem"), "--control", socket, "--drain", "0s",
+		"--cert", filepath.Join(g.dir, "out", "localhost.crt"), "--key", filepath.Join(g.dir, "out", "localhost.key"),
+	}
+	pkiOfEnv := g.env
+	g.env = slices.DeleteFunc(slices.Clone(g.env), func(s string) bool { return strings.HasPrefix(s, "MUTUAL_PKI=") })
+	g.start()
+	g.env = pkiOfEnv
+	g.run(0, "gate", "add", socket)
+	ofAlice := g.live(alice)
+	key := filepath.Join(g.pki, "issuing.key")
+	if err := os.Rename(key, key+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if out := g.run(4, "revoke", "alice"); !strings.Contains(out, "did not acknowledge: the revocation list that it would read is not out") {
+		t.Errorf("revoke says\n%s", out)
+	}
+	if !g.isIn(alice) {
+		t.Error("the gate knows of a list that nobody could make")
+	}
+	if err := os.Rename(key+".away", key); err != nil {
+		t.Fatal(err)
+	}
+	g.run(0, "crl", "refresh")
+	g.wantEnd("alice", ofAlice, 10*time.Second)
+	if g.isIn(alice) {
+		t.Error("alice is let in")
+	}
+}
+
 // A CA key with a passphrase is used by a process of its own, which gets it
 // through a pipe.
 func TestGatePassphrase(t *testing.T) {

@@ -14,6 +14,9 @@ import (
 
 // TestDecodeRealFiles reads what real programs have written.
 func TestDecodeRealFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	for _, file := range []string{"openssl.p12", "openssl-legacy.p12", "nss.p12", "gnutls.pem", "java.p12", "java.jks"} {
 		t.Run(file, func(t *testing.T) {
 			id, err := bundle.Decode(readBundle(t, file), secret)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +65,17 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
+// eventually waits until something has come about, for at most ten seconds, and
+// reports whether it has.
+func eventually(is func() bool) bool {
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // entry is a line of the log.
 type entry struct {
 	Event, Peer, SNI, ALPN, TLS, Identity, Label, Rule, Decision, Code, Reason, Method, Host, Path, Query, Protocol string
@@ -98,15 +110,18 @@ func (f *fixture) entries() []entry {
 // await waits for a line of the log.
 func (f *fixture) await(what string, is func(entry) bool) entry {
 	f.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		for _, e := range f.entries() {
-			if is(e) {
-				return e
-			}
+	var found entry
+	if !eventually(func() bool {
+		entries := f.entries()
+		i := slices.IndexFunc(entries, is)
+		if i >= 0 {
+			found = entries[i]
 		}
+		return i >= 0
+	}) {
+		f.Fatalf("the log never has %s:\n%s", what, f.log)
 	}
-	f.Fatalf("the log never has %s:\n%s", what, f.log)
-	return entry{}
+	return found
 }
 
 // options of a fixture.

@@ -289,10 +289,8 @@ func TestRuleChangeCuts(t *testing.T) {
 		t.Errorf("bob gets %d %s for another path", status, body)
 	}
 	write("rules: broken")
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(f.warned.String(), file); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("nobody was warned: %q", f.warned)
-		}
+	if !eventually(func() bool { return strings.Contains(f.warned.String(), file) }) {
+		t.Fatalf("nobody was warned: %q", f.warned)
 	}
 	f.ask(conn, ofBob, http.StatusOK) // the last good ones are in force
 }
@@ -317,8 +315,7 @@ func TestLease(t *testing.T) {
 	if err := os.Rename(away, f.dir); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); f.gate.Ready() != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-	}
+	eventually(func() bool { return f.gate.Ready() == nil })
 	f.wantIn(alice)
 }
 
@@ -416,11 +413,7 @@ func TestLimits(t *testing.T) {
 	f.wantOut(&carol)
 	f.await("a refusal", func(e entry) bool { return e.Code == string(CodeTooMany) && e.Identity == "" })
 	_ = first.Close()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if n, _ := f.gate.index.size(); n < 4 {
-			break
-		}
-	}
+	eventually(func() bool { n, _ := f.gate.index.size(); return n < 4 })
 	f.wantIn(carol)
 	status := 0
 	for range 20 {
@@ -460,8 +453,7 @@ func TestDrain(t *testing.T) {
 	<-begun
 	ended := make(chan struct{})
 	go func() { f.stop(); close(ended) }()
-	for end := time.Now().Add(10 * time.Second); f.gate.Ready() == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-	}
+	eventually(func() bool { return f.gate.Ready() != nil })
 	if conn, err := net.Dial("tcp", f.address); err == nil {
 		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 		if n, err := conn.Read(make([]byte, 1)); err == nil || n > 0 {

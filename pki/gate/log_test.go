@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mutual/pki"
@@ -64,15 +65,12 @@ func TestLogDrops(t *testing.T) {
 	}
 	dropped := l.Dropped()
 	close(out.release)
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	eventually(func() bool {
 		l.write([]byte(`{"event":"last"}`), time.Now())
 		out.mu.Lock()
-		done := strings.Contains(out.text.String(), "last")
-		out.mu.Unlock()
-		if done {
-			break
-		}
-	}
+		defer out.mu.Unlock()
+		return strings.Contains(out.text.String(), "last")
+	})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +85,24 @@ func TestLogDrops(t *testing.T) {
 	if said.Lines != dropped {
 		t.Errorf("%d lines were dropped, and the log says %d", dropped, said.Lines)
 	}
+}
+
+// A log that takes nothing does not keep a gate from ending, and what it lacks is
+// said.
+func TestLogTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &stuck{release: make(chan struct{})}
+		l, err := NewLog(func() (io.WriteCloser, error) { return out, nil }, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.write([]byte(`{"event":"last"}`), time.Now())
+		began := time.Now()
+		if err := l.Close(); err == nil || time.Since(began) != closePatience {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		close(out.release)
+	})
 }
 
 // With LogMustWrite nothing is let through while the log cannot be written, and
@@ -107,9 +123,10 @@ func TestLogMustWrite(t *testing.T) {
 	out.set(errors.New("no room"))
 	c := f.client(&alice)
 	status, body := 0, ""
-	for end := time.Now().Add(10 * time.Second); status != http.StatusServiceUnavailable && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	eventually(func() bool {
 		status, body = f.get(c, "/")
-	}
+		return status == http.StatusServiceUnavailable
+	})
 	if !strings.Contains(body, `"code":"logLost"`) {
 		t.Errorf("%d %s", status, body)
 	}
@@ -117,10 +134,10 @@ func TestLogMustWrite(t *testing.T) {
 		t.Errorf("it is ready: %v", why)
 	}
 	out.set(nil)
-	for end := time.Now().Add(10 * time.Second); status != http.StatusOK && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	if !eventually(func() bool {
 		status, _ = f.get(c, "/")
-	}
-	if status != http.StatusOK {
+		return status == http.StatusOK
+	}) {
 		t.Errorf("it does not recover: %d", status)
 	}
 }
@@ -135,10 +152,10 @@ func TestLogReopen(t *testing.T) {
 	has := func(file, want string) {
 		t.Helper()
 		var text []byte
-		for end := time.Now().Add(10 * time.Second); string(text) != want && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !eventually(func() bool {
 			text, _ = os.ReadFile(file)
-		}
-		if string(text) != want {
+			return string(text) == want
+		}) {
 			t.Errorf("%s has %q, want %q", filepath.Base(file), text, want)
 		}
 	}

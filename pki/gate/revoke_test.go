@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -100,13 +101,13 @@ func TestRevokeWhileShaking(t *testing.T) {
 	if answered.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("%d answered and %d refused: nothing was raced", answered.Load(), refused.Load())
 	}
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if conns, certs := f.gate.index.size(); conns+certs == 0 {
-			return
-		}
+	var conns, certs int
+	if !eventually(func() bool {
+		conns, certs = f.gate.index.size()
+		return conns+certs == 0
+	}) {
+		t.Errorf("%d connections of %d certificates are left in the index", conns, certs)
 	}
-	conns, certs := f.gate.index.size()
-	t.Errorf("%d connections of %d certificates are left in the index", conns, certs)
 }
 
 // callOnce makes one handshake and asks for one answer; 0 is a refusal.
@@ -257,6 +258,41 @@ func TestControlRubbish(t *testing.T) {
 		_ = conn.Close()
 	}
 	f.tell()
+}
+
+// How many ask a gate at once is bounded: one more is answered when another goes.
+func TestControlBound(t *testing.T) {
+	f := newFixture(t, options{})
+	var idle []net.Conn
+	for range mostAsking {
+		conn, err := dialUnix(f.control.entries[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		idle = append(idle, conn)
+	}
+	if !eventually(func() bool { return len(f.control.busy) == mostAsking }) {
+		t.Fatalf("only %d are listened to", len(f.control.busy))
+	}
+	answered := make(chan []Acknowledged, 1)
+	go func() {
+		answers, _ := Tell(t.Context(), filepath.Join(f.dir, "gates"), 0, false, nil, time.Now)
+		answered <- answers
+	}()
+	select {
+	case answers := <-answered:
+		t.Errorf("one more is answered: %+v", answers)
+		return
+	case <-time.After(50 * time.Millisecond):
+	}
+	if n := len(f.control.busy); n > mostAsking {
+		t.Errorf("%d are listened to", n)
+	}
+	_ = idle[0].Close()
+	if answers := <-answered; len(answers) != 1 || answers[0].Error != "" {
+		t.Errorf("when one has gone: %+v", answers)
+	}
 }
 
 // A hold of the issuing CA takes out everyone, and its end lets everyone back in

@@ -51,12 +51,9 @@ func (f *fixture) replace(path string, data []byte) {
 // warns waits until the gate has warned.
 func (f *fixture) warns(text string) {
 	f.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if strings.Contains(f.warned.String(), text) {
-			return
-		}
+	if !eventually(func() bool { return strings.Contains(f.warned.String(), text) }) {
+		f.Fatalf("it never warns of %q: %q", text, f.warned)
 	}
-	f.Fatalf("it never warns of %q: %q", text, f.warned)
 }
 
 // Files of CAs and lists are followed by their content: a new list cuts; a broken

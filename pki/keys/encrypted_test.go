@@ -16,6 +16,9 @@ import (
 var passphrase = []byte("correct horse")
 
 func TestEncryptedRoundTrip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	t.Parallel()
 	for _, f := range fixtures {
 		t.Run(f.file, func(t *testing.T) {

@@ -91,6 +91,9 @@ func wantContents(t *testing.T, got *Contents, want Contents) {
 
 // TestDecodeRealFiles reads what real programs have written.
 func TestDecodeRealFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	want := alice(t)
 	if len(want.Certificates) != 2 || want.FriendlyName != name ||
 		!keys.Equal(want.Key.Public(), fixtureKey(t, "leaf-p256.pem").Public()) {
@@ -151,6 +154,9 @@ func TestDecodeOther(t *testing.T) {
 // TestEncode writes every kind of key and reads it with go-pkcs12 and with
 // Decode.
 func TestEncode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	for _, file := range []string{"leaf-p256.pem", "p384.pem", "rsa2048.pem", "ed25519.pem"} {
 		for scheme, label := range map[Scheme]string{Modern: "modern", Legacy: "legacy"} {
 			t.Run(file+" "+label, func(t *testing.T) {
