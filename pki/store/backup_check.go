@@ -18,7 +18,7 @@ import (
 func (p *PKI) openCopy(path string) (*PKI, error) {
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()}
 	u.RawQuery = "mode=ro&immutable=1&_pragma=trusted_schema(0)&_pragma=cell_size_check(1)"
-	db, err := sql.Open("sqlite", u.String())
+	db, err := openDB(u.String())
 	if err != nil {
 		return nil, wrap("opening the copy of the database", err)
 	}

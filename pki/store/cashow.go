@@ -144,7 +144,7 @@ func (p *PKI) readOnly(ctx context.Context) (*Tx, func(), error) {
 	if err != nil {
 		return nil, nil, wrap("reading the PKI", err)
 	}
-	return &Tx{pki: p, ctx: ctx, tx: tx, now: p.now()}, func() { _ = tx.Rollback() }, nil // nothing was written
+	return &Tx{pki: p, ctx: unwatched{ctx}, tx: tx, now: p.now()}, func() { _ = tx.Rollback() }, nil // nothing was written
 }
 
 // requestedKeys finds the keys that ca request has made and no certificate has

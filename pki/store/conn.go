@@ -9,21 +9,55 @@ import (
 	"modernc.org/sqlite"
 )
 
+// database is asked with contexts that database/sql does not watch.
+type database struct{ *sql.DB }
+
 // openDB opens the database of a data source name of SQLite's driver.
-func openDB(dsn string) (*sql.DB, error) {
+func openDB(dsn string) (database, error) {
 	c, err := sqlite.NewConnector(dsn)
 	if err != nil {
-		return nil, err
+		return database{}, err
 	}
-	return sql.OpenDB(connector{c}), nil
+	return database{sql.OpenDB(connector{c})}, nil
+}
+
+// QueryContext is that of sql.DB.
+func (d database) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return d.DB.QueryContext(unwatched{ctx}, query, args...)
+}
+
+// QueryRowContext is that of sql.DB.
+func (d database) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return d.DB.QueryRowContext(unwatched{ctx}, query, args...)
+}
+
+// BeginTx is that of sql.DB.
+func (d database) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
+	return d.DB.BeginTx(unwatched{ctx}, opts)
+}
+
+// unwatched is a context of which database/sql, or the driver, does not wait for
+// the end: either takes a goroutine for it at each statement, which costs more
+// than most statements do. conn looks at it before each statement and each row.
+type unwatched struct{ context.Context }
+
+// Done implements context.Context.
+func (unwatched) Done() <-chan struct{} { return nil }
+
+// watched gives back the context, for what may take long before it has a row.
+func watched(ctx context.Context) context.Context {
+	if u, ok := ctx.(unwatched); ok {
+		return u.Context
+	}
+	return ctx
 }
 
 // connector opens connections that prepare each statement once. One command
 // asks the same several times, and to prepare takes longer than to look a row up.
 //
-// A statement is not told of a context that ends while it runs: to watch for it
-// takes the driver a goroutine at each. What may take long goes through its rows
-// one by one, or is a PRAGMA that checks everything, which is told.
+// A statement is not told of a context that ends while it runs. What may take long
+// goes through its rows one by one, waits to begin a transaction, or is a PRAGMA
+// that checks everything: those two are told.
 type connector struct{ driver.Connector }
 
 // Connect implements driver.Connector.
@@ -60,18 +94,18 @@ const maxIdle = 64
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if strings.HasPrefix(query, "PRAGMA") {
-		return c.sqliteConn.QueryContext(ctx, query, args)
+		return c.sqliteConn.QueryContext(watched(ctx), query, args)
 	}
 	stmt, err := c.take(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	inner, err := stmt.(driver.StmtQueryContext).QueryContext(context.WithoutCancel(ctx), args)
+	inner, err := stmt.(driver.StmtQueryContext).QueryContext(unwatched{ctx}, args)
 	if err != nil {
 		_ = stmt.Close() // the first error is the one to report
 		return nil, err
 	}
-	return &rows{Rows: inner, done: func() error { return c.keep(query, stmt) }}, nil
+	return &rows{Rows: inner, ctx: ctx, done: func() error { return c.keep(query, stmt) }}, nil
 }
 
 // ExecContext implements driver.ExecerContext.
@@ -80,7 +114,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	result, err := stmt.(driver.StmtExecContext).ExecContext(context.WithoutCancel(ctx), args)
+	result, err := stmt.(driver.StmtExecContext).ExecContext(unwatched{ctx}, args)
 	if err != nil {
 		_ = stmt.Close() // as above
 		return nil, err
@@ -91,6 +125,9 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // take gives an idle statement, or prepares one: a query that is asked again
 // while its rows are read has two.
 func (c *conn) take(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if stmt, ok := c.idle[query]; ok {
 		delete(c.idle, query)
 		return stmt, nil
@@ -106,6 +143,14 @@ func (c *conn) keep(query string, stmt driver.Stmt) error {
 	return nil
 }
 
+// BeginTx implements driver.ConnBeginTx.
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return c.sqliteConn.BeginTx(watched(ctx), opts)
+}
+
 // Close implements driver.Conn. SQLite keeps a database open while it has
 // statements.
 func (c *conn) Close() error {
@@ -119,7 +164,16 @@ func (c *conn) Close() error {
 // rows are what a statement gives, which is idle when they are closed.
 type rows struct {
 	driver.Rows
+	ctx  context.Context
 	done func() error
+}
+
+// Next implements driver.Rows.
+func (r *rows) Next(dest []driver.Value) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	return r.Rows.Next(dest)
 }
 
 // Close implements driver.Rows.

@@ -95,7 +95,7 @@ func (p *PKI) all(ctx context.Context, q querier, where string, args ...any) ([]
 
 // all is PKI.all in the transaction.
 func (t *Tx) all(where string, args ...any) (out []Certificate, err error) {
-	rows, err := t.tx.Query(certificateQuery+where, args...)
+	rows, err := t.tx.QueryContext(t.ctx, certificateQuery+where, args...)
 	if err != nil {
 		return nil, wrap("reading the inventory", err)
 	}

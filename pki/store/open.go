@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,7 +42,7 @@ type Options struct {
 // PKI is an open PKI. Its methods may be called by several goroutines.
 type PKI struct {
 	dir  string
-	db   *sql.DB
+	db   database
 	opts Options
 	cas  caCache
 	file fs.FileInfo // of the database, as it was opened

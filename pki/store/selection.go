@@ -111,7 +111,7 @@ func (t *Tx) identities(begin, from, to string) ([]Identity, error) {
 	if to != "" {
 		query, args = query+" AND name < $2", append(args, to)
 	}
-	rows, err := t.tx.Query(fmt.Sprintf("%s ORDER BY name LIMIT %d", query, nextPage), args...)
+	rows, err := t.tx.QueryContext(t.ctx, fmt.Sprintf("%s ORDER BY name LIMIT %d", query, nextPage), args...)
 	if err != nil {
 		return nil, wrap("reading the names", err)
 	}

@@ -66,7 +66,7 @@ func (f *fixture) watch() *statements {
 	f.t.Helper()
 	s := &statements{driver: f.db.Driver(), dsn: dsn(f.Path(dbFile)), all: map[string]bool{}}
 	f.must(f.db.Close())
-	f.db = sql.OpenDB(s)
+	f.db = database{sql.OpenDB(s)}
 	return s
 }
 

@@ -62,7 +62,7 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 	if err != nil {
 		return wrap("beginning a transaction", err)
 	}
-	t := &Tx{pki: p, ctx: ctx, tx: tx, now: p.now(), signer: signer}
+	t := &Tx{pki: p, ctx: unwatched{ctx}, tx: tx, now: p.now(), signer: signer}
 	if err = do(t); err == nil {
 		err = t.keepNumbers()
 	}
@@ -80,15 +80,14 @@ func (p *PKI) updateOn(ctx context.Context, db beginner, signer *authority.CA, d
 	return nil
 }
 
-// exec runs a statement. Those of a transaction have no context: it is rolled
-// back when its own is done.
+// exec runs a statement.
 func (t *Tx) exec(doing, query string, args ...any) error {
-	_, err := t.tx.Exec(query, args...)
+	_, err := t.tx.ExecContext(t.ctx, query, args...)
 	return wrap(doing, err)
 }
 
-// queryRow is QueryRow as exec is Exec.
-func (t *Tx) queryRow(query string, args ...any) *sql.Row { return t.tx.QueryRow(query, args...) }
+// queryRow asks for one row.
+func (t *Tx) queryRow(query string, args ...any) *sql.Row { return t.tx.QueryRowContext(t.ctx, query, args...) }
 
 func (t *Tx) counter(name string) (int64, error) {
 	var v int64
