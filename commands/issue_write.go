@@ -98,6 +98,12 @@ func (r *run) issueAndWrite(ctx context.Context, p *store.PKI, req store.IssueRe
 	if err := staged(); err != nil {
 		return err
 	}
+	if errors.Is(err, store.ErrMaybe) {
+		if where := pending.Keep(); where != "" {
+			err = fmt.Errorf("%w; the key is kept in %q", err, where)
+		}
+		return err
+	}
 	if err != nil {
 		_ = pending.Discard() // the first error is the one to report
 		return usageIfRequest(err)

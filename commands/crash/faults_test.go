@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +100,11 @@ func (w *world) judgeFault(s scenario, before *state, a attempt) (outcome string
 	default:
 		return "wrong", fmt.Errorf("exit code %d and %d lines of error", a.code, lines)
 	}
+	if strings.HasPrefix(s.name, "issue") && strings.Contains(a.stderr, "may be recorded all the same") {
+		if err := w.checkKept(a); err != nil {
+			return "lost", err
+		}
+	}
 	after, err := w.verify(s, before, a)
 	if outcome != "failed" || err != nil || before == nil || after == nil {
 		if outcome == "failed" && err == nil && before == nil && after != nil && s.pki != "" {
@@ -115,6 +121,20 @@ func (w *world) judgeFault(s scenario, before *state, a attempt) (outcome string
 		}
 	}
 	return outcome, errors.New("it failed, has changed something, and does not say so")
+}
+
+// keptKey matches what says where keys are of which nobody knows whether they have
+// a certificate.
+var keptKey = regexp.MustCompile(`the keys? (?:is|are) kept in "([^"]+)"`)
+
+// checkKept: they are there.
+func (w *world) checkKept(a attempt) error {
+	m := keptKey.FindStringSubmatch(a.stderr)
+	if m == nil {
+		return errors.New("it does not say where the key is of a certificate that may be recorded")
+	}
+	_, err := os.Stat(w.path(m[1]))
+	return err
 }
 
 // same reports whether two states have the same certificates, as revoked.

@@ -10,8 +10,8 @@ import (
 	"mutual/pki/internal/durable"
 )
 
-// Pending is a hand-over whose key is on the disk. It is ended by Commit or
-// Discard.
+// Pending is a hand-over whose key is on the disk. It is ended by Commit, Discard
+// or Keep.
 type Pending struct {
 	target  Target
 	keyPEM  []byte
@@ -86,6 +86,16 @@ func (p *Pending) Discard() error {
 		_ = os.Remove(p.target.Dir) // fails when it is not empty, and then it stays
 	}
 	return err
+}
+
+// Keep leaves the key in its temporary file, and gives where: nobody knows whether
+// a certificate was issued for it. Without a key it is empty.
+func (p *Pending) Keep() string {
+	p.lock.release()
+	if p.key == nil {
+		return ""
+	}
+	return p.key.Path()
 }
 
 // Commit writes the chain and gives every file its name. With Force what was
