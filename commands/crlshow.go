@@ -217,7 +217,7 @@ func nameText(der []byte) string {
 	if rest, err := asn1.Unmarshal(der, &rdn); err != nil || len(rest) > 0 {
 		return hex.EncodeToString(der)
 	}
-	return rdn.String()
+	return pki.RDNSequenceText(rdn)
 }
 
 // named gives the entries with the names that the inventory has for the serials.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -233,14 +232,7 @@ func listenAt(address string) (net.Listener, error) {
 		}
 		return l, nil
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("listening at %s: %w", path, syscall.EADDRINUSE)
-	}
-	if st, err := os.Lstat(path); err == nil && st.Mode().Type() == os.ModeSocket {
-		_ = os.Remove(path) // else Listen says so
-	}
-	return net.Listen("unix", path)
+	return gate.ListenUnix(path)
 }
 
 func closeAll(listeners []net.Listener) {

@@ -74,7 +74,7 @@ func runGateCheck(ctx context.Context, r *run, c *cli.Context) error {
 		return err
 	}
 	d := rules.Decide(id, method, path)
-	v := &gateDecisionView{Identity: id.Name, Subject: id.Certificate.Subject.String(), Method: method, Path: path, Allowed: d.Allowed, Rule: d.Rule}
+	v := &gateDecisionView{Identity: id.Name, Subject: pki.DistinguishedName(id.Certificate.Subject), Method: method, Path: path, Allowed: d.Allowed, Rule: d.Rule}
 	switch {
 	case d.Allowed:
 	case !rules.Admits(id):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mutual/pki"
 	"mutual/pki/gate"
 )
 
@@ -267,5 +268,5 @@ func localNames() []string {
 // lifeLeft reports whether a third of a life is left: a certificate that lies there
 // is else replaced when the gate starts.
 func lifeLeft(notBefore, notAfter, now time.Time) bool {
-	return now.Before(notBefore.Add(notAfter.Sub(notBefore) * 2 / 3))
+	return now.Before(pki.TwoThirds(notBefore, notAfter))
 }

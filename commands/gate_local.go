@@ -37,13 +37,16 @@ type localGate struct {
 func (r *run) startLocalGate(ctx context.Context, p *store.PKI, server *tls.Certificate) (*localGate, error) {
 	l := &localGate{}
 	ctx, cancel := context.WithCancel(ctx)
-	closers := []func(){cancel}
+	closers, last := []func(){cancel}, []func(){} // last: when nobody uses it any more
 	var group sync.WaitGroup
 	l.stop = func() {
 		for _, do := range closers {
 			do()
 		}
 		group.Wait()
+		for _, do := range last {
+			do()
+		}
 	}
 	fail := func(err error) (*localGate, error) { l.stop(); return nil, err }
 	api, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,13 +71,14 @@ func (r *run) startLocalGate(ctx context.Context, p *store.PKI, server *tls.Cert
 		Source: gate.NewPKISource(p.Dir(), gate.PKIConfig{Options: r.followOptions()}), Rules: gate.FixedRules(gate.AllowAll()),
 		Certificate: gate.GivenCertificate(server), Now: r.env.Now, Limits: gate.DefaultLimits(), Lease: time.Minute, Header: gate.HeaderNone,
 	}
-	closers = append(closers, func() { _ = config.Source.Close() }) // only read
+	last = append(last, func() { _ = config.Source.Close() }) // only read
 	if config.Upstream, err = gate.ParseUpstream("http://" + api.Addr().String()); err != nil {
 		return fail(err)
 	}
 	if config.Log, err = gate.NewLog(func() (io.WriteCloser, error) { return nopCloser{&l.refused}, nil }, false); err != nil {
 		return fail(err)
 	}
+	last = append(last, func() { _ = config.Log.Close() }) // it is kept in memory
 	g, err := gate.New(ctx, config)
 	if err != nil {
 		return fail(err)

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -50,7 +51,7 @@ RuntimeDirectoryMode=0700
 Environment=XDG_RUNTIME_DIR=%t/%N
 LogsDirectory=mutual
 LogsDirectoryMode=0750
-ReadWritePaths={{pki}}
+ReadWritePaths={{writable}}
 LimitNOFILE=65536
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
@@ -106,6 +107,9 @@ func runGateUnit(_ context.Context, r *run, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if user := c.String("user"); !userName.MatchString(user) {
+		return usagef("%q is no name of a user", user)
+	}
 	var flags []string
 	for _, word := range c.Args().Slice() {
 		flags = append(flags, unitWord(word))
@@ -114,13 +118,19 @@ func runGateUnit(_ context.Context, r *run, c *cli.Context) error {
 		return withHint(usagef("%q needs the flags of the gate", c.Command.HelpName), "such as: mutual gate unit -- --to http://127.0.0.1:8080 --allow-all")
 	}
 	unit := strings.NewReplacer("{{user}}", c.String("user"), "{{exec}}", unitWord(c.String("exec")), "{{pki}}", unitWord(dir),
-		"{{flags}}", strings.Join(flags, " ")).Replace(gateUnit)
+		"{{writable}}", unitPath(dir), "{{flags}}", strings.Join(flags, " ")).Replace(gateUnit)
 	return r.emit(&gateUnitView{Unit: unit})
 }
 
-// unitWord writes a word as systemd reads it back.
-func unitWord(s string) string {
-	s = strings.NewReplacer("%", "%%", "$", "$$", `\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
+// userName is what systemd takes in a unit.
+var userName = regexp.MustCompile(`^(?:[A-Za-z_][A-Za-z0-9_.-]*|[0-9]+)$`)
+
+// unitWord writes a word of a command as systemd reads it back.
+func unitWord(s string) string { return unitPath(strings.ReplaceAll(s, "$", "$$")) }
+
+// unitPath writes a path as systemd reads it back, where $ means nothing.
+func unitPath(s string) string {
+	s = strings.NewReplacer("%", "%%", `\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
 	if strings.ContainsAny(s, " \t'\";") {
 		return `"` + s + `"`
 	}

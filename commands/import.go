@@ -97,7 +97,7 @@ func runImport(ctx context.Context, r *run, c *cli.Context) error {
 		r.warn("the certificate expired at %s", when(leaf.NotAfter))
 	}
 	return r.emit(&importView{
-		Name: id.Name, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(), Serial: pki.NewSerial(leaf.SerialNumber),
+		Name: id.Name, Subject: pki.DistinguishedName(leaf.Subject), Issuer: pki.DistinguishedName(leaf.Issuer), Serial: pki.NewSerial(leaf.SerialNumber),
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, SHA256: pki.FingerprintOf(leaf.Raw), KeyType: keys.Describe(leaf.PublicKey),
 		Certificates: len(id.Chain), Key: files.Key, Certificate: files.Certificate,
 	})

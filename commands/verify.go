@@ -235,11 +235,11 @@ func inventoryStatus(ctx context.Context, p *store.PKI, past bool) chain.Revocat
 
 func newVerdictView(file string, cert *x509.Certificate, o chain.Options, result chain.Result) *verdictView {
 	v := &verdictView{
-		File: file, Subject: cert.Subject.String(), Serial: pki.NewSerial(cert.SerialNumber), Purpose: o.Purpose.String(), At: o.At,
+		File: file, Subject: pki.DistinguishedName(cert.Subject), Serial: pki.NewSerial(cert.SerialNumber), Purpose: o.Purpose.String(), At: o.At,
 		Outcome: result.Outcome, Reason: result.Reason, Checks: result.Checks, Chain: []string{},
 	}
 	for _, c := range result.Chain {
-		v.Chain = append(v.Chain, c.Subject.String())
+		v.Chain = append(v.Chain, pki.DistinguishedName(c.Subject))
 	}
 	return v
 }

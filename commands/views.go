@@ -139,14 +139,13 @@ func (v crlView) line() string {
 
 // span says where a list stands.
 func (v crlView) span(now time.Time) ui.Span {
-	life := v.NextUpdate.Sub(v.ThisUpdate)
 	text := fmt.Sprintf("%s, nextUpdate %s (%d days)", v.size(), when(v.NextUpdate), v.DaysLeft)
 	switch {
 	case !now.Before(v.NextUpdate):
 		return ui.Revoked.Of(text + ", EXPIRED")
 	case v.Overdue:
 		return ui.Warning.Of(text + ", overdue: a revocation is not in it")
-	case now.After(v.ThisUpdate.Add(life * 2 / 3)):
+	case now.After(pki.TwoThirds(v.ThisUpdate, v.NextUpdate)):
 		return ui.Expiring.Of(text)
 	}
 	return ui.Valid.Of(text)

@@ -104,6 +104,12 @@ func (l Lifetime) Before(t time.Time) time.Time {
 	return addMonths(t.UTC(), -12*l.years-l.months).AddDate(0, 0, -l.days).Add(-l.span)
 }
 
+// TwoThirds gives when two thirds of a life are over, which is when what ends
+// should be replaced.
+func TwoThirds(from, to time.Time) time.Time {
+	return from.Add(max(0, to.Sub(from)) / 3 * 2) // a life may be as long as a Duration
+}
+
 func addMonths(t time.Time, n int) time.Time {
 	moved := t.AddDate(0, n, 0)
 	if moved.Day() != t.Day() { // time normalised 31 June to 1 July

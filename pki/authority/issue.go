@@ -180,6 +180,17 @@ func (p *Prepared) check(der []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// sameConstraints compares the name constraints of CAs, which here only permit.
+func sameConstraints(signed, asked *x509.Certificate) bool {
+	sameRange := func(a, b *net.IPNet) bool { return a.String() == b.String() }
+	return signed.PermittedDNSDomainsCritical == asked.PermittedDNSDomainsCritical &&
+		slices.Equal(signed.PermittedDNSDomains, asked.PermittedDNSDomains) &&
+		slices.Equal(signed.PermittedEmailAddresses, asked.PermittedEmailAddresses) &&
+		slices.Equal(signed.PermittedURIDomains, asked.PermittedURIDomains) &&
+		slices.EqualFunc(signed.PermittedIPRanges, asked.PermittedIPRanges, sameRange) &&
+		len(signed.ExcludedDNSDomains)+len(signed.ExcludedEmailAddresses)+len(signed.ExcludedURIDomains)+len(signed.ExcludedIPRanges) == 0
+}
+
 // sameContent compares what a verifier decides by.
 func sameContent(signed, asked *x509.Certificate) bool {
 	uris := func(c *x509.Certificate) (out []string) {
@@ -194,5 +205,5 @@ func sameContent(signed, asked *x509.Certificate) bool {
 		slices.Equal(uris(signed), uris(asked)) && bytes.Equal(signed.SubjectKeyId, asked.SubjectKeyId) &&
 		slices.Equal(signed.CRLDistributionPoints, asked.CRLDistributionPoints) &&
 		(!asked.IsCA || signed.MaxPathLen == asked.MaxPathLen && signed.MaxPathLenZero == asked.MaxPathLenZero) &&
-		slices.Equal(signed.PermittedDNSDomains, asked.PermittedDNSDomains)
+		sameConstraints(signed, asked)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"mutual/pki"
 )
 
 // having says whose property follows: "it has", or "its issuer CN=X has".
@@ -21,7 +23,7 @@ func subjectText(c *x509.Certificate) string { return nameText(c.Subject) }
 
 // nameText gives a name for a line of text, whoever wrote it.
 func nameText(n pkix.Name) string {
-	if s := clip(n.String()); s != "" {
+	if s := clip(pki.DistinguishedName(n)); s != "" {
 		return s
 	}
 	return "without a name"

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"sort"
+	"sync/atomic"
 	"time"
 
 	"mutual/pki"
@@ -46,8 +47,9 @@ type List struct {
 	entries cryptobyte.String // the content of revokedCertificates
 	index   []uint32          // where each entry begins, sorted by serial
 
-	canonical bool           // every entry is canonical, and they are sorted
-	digest    *keys.Digested // of tbs, where it was just made here
+	canonical bool                   // every entry is canonical, and they are sorted
+	digest    *keys.Digested         // of tbs, where it was just made here
+	signer    atomic.Pointer[[]byte] // the public key that is known to have signed it
 }
 
 // Raw returns the DER of the whole list.
@@ -178,6 +180,7 @@ func elementSize(in cryptobyte.String) int {
 // CheckSignature returns nil if the CA signed the list: it may sign lists, as
 // far as its key usage says (RFC 5280, Section 6.3.3 (f)), and the signature
 // is its key's, not made with SHA-1 or MD5. It judges neither names nor times.
+// Of the same key it is asked again for nothing: a list has many megabytes.
 func (l *List) CheckSignature(ca *x509.Certificate) error {
 	hasUsage := slices.ContainsFunc(ca.Extensions, func(e pkix.Extension) bool {
 		return e.Id.Equal(encoding_asn1.ObjectIdentifier{2, 5, 29, 15})
@@ -192,9 +195,13 @@ func (l *List) CheckSignature(ca *x509.Certificate) error {
 	if l.digest != nil {
 		return l.digest.Verify(ca.PublicKey, l.signature)
 	}
+	if known := l.signer.Load(); known != nil && bytes.Equal(*known, ca.RawSubjectPublicKeyInfo) {
+		return nil
+	}
 	if err := ca.CheckSignature(algorithm, l.tbs, l.signature); err != nil {
 		return fmt.Errorf("checking the signature of the revocation list: %w", err)
 	}
+	l.signer.Store(&ca.RawSubjectPublicKeyInfo)
 	return nil
 }
 

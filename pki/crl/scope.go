@@ -1,7 +1,9 @@
 package crl
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -96,4 +98,12 @@ func ReadDistributionPointName(der []byte) (*DistributionPointName, error) {
 		return nil, errors.New("the distribution point's name is malformed")
 	}
 	return name, nil
+}
+
+// Equal reports whether two lists with these scopes cover the same certificates.
+func (s Scope) Equal(other Scope) bool {
+	if s.OnlyUserCerts != other.OnlyUserCerts || s.OnlyCACerts != other.OnlyCACerts || (s.Point == nil) != (other.Point == nil) {
+		return false
+	}
+	return s.Point == nil || bytes.Equal(s.Point.Relative, other.Point.Relative) && slices.EqualFunc(s.Point.FullName, other.Point.FullName, bytes.Equal)
 }

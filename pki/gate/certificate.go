@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mutual/pki"
 	"mutual/pki/keys"
 	"mutual/pki/pemfile"
 )
@@ -50,9 +51,8 @@ func (s *CertificateSource) look(now time.Time) error {
 		}
 	}
 	leaf := s.current.Load().Leaf
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
 	switch {
-	case now.Before(leaf.NotBefore.Add(life * 2 / 3)):
+	case now.Before(pki.TwoThirds(leaf.NotBefore, leaf.NotAfter)):
 		return nil
 	case s.renew != nil && now.Sub(s.asked) >= renewEvery:
 		s.asked = now

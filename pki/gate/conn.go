@@ -37,7 +37,7 @@ type conn struct {
 	logged  atomic.Bool                         // the log has said that it is open
 	fixed   atomic.Pointer[[]byte]              // what every line of the log says of it, from then on
 
-	usage *usage // of its identity, from the handshake on
+	usage *usage // of its identity, when it has been let in
 
 	mu       sync.Mutex
 	gone     bool
@@ -133,8 +133,9 @@ func (c *conn) linger() {
 	_ = c.Close() // whatever was sent has been
 }
 
-// verify is called in the handshake, when the client has proved that it has the
-// key of what it presents.
+// verify is called in the handshake, before the client proves that it has the key
+// of what it presents: whoever has seen a certificate gets as far. Nothing that
+// counts for the identity is done here; see settle.
 func (c *conn) verify(state tls.ConnectionState) error {
 	g := c.gate
 	if len(state.PeerCertificates) == 0 {
@@ -154,14 +155,27 @@ func (c *conn) verify(state tls.ConnectionState) error {
 	if why := g.notAllowed(c); why != nil { // the rules have changed since
 		return c.refuse(why)
 	}
-	of, release, ok := g.identities.enter(j.Identity)
+	return nil
+}
+
+// settle counts a connection for its identity, which has proved that it has the
+// key, and ends it with the certificate.
+func (c *conn) settle() error {
+	g, who := c.gate, c.who.Load()
+	if who.refusal != nil {
+		return nil
+	}
+	of, release, ok := g.identities.enter(who.Identity, g.now())
 	if !ok {
 		return c.refuse(&Refusal{CodeTooMany, "the identity has as many connections as one may have"})
 	}
 	c.usage = of
 	c.whenClosed(release)
-	end := time.AfterFunc(j.Until.Sub(g.now()), func() { c.cut(ended) })
+	end := time.AfterFunc(who.until.Sub(g.now()), func() { c.cut(ended) })
 	c.whenClosed(func() { end.Stop() })
+	if !g.index.prove(c) {
+		return net.ErrClosed
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"mutual/pki/internal/durable"
@@ -31,8 +32,11 @@ const (
 	addedSuffix  = ".added" // the same, of a gate that runs as another user and reads the published lists
 )
 
-// maxSocketPath is what every system takes.
-const maxSocketPath = 100
+// maxSocketPath is what every system takes, less what open adds.
+const maxSocketPath = 103 - len(newSuffix)
+
+// newSuffix is of a socket that does not have its name yet.
+const newSuffix = ".new"
 
 // look is what a gate is told, one line of JSON.
 type look struct {
@@ -110,12 +114,8 @@ func (c *Control) point(entry, path string) error {
 // ListenControlAt makes the socket of a gate at a path that the owner of the PKI
 // is told of. Whoever may enter its directory may tell the gate to look.
 func ListenControlAt(path, listen string) (*Control, error) {
-	if conn, err := net.Dial("unix", path); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("another gate answers at %s", path)
-	}
-	if st, err := os.Lstat(path); err == nil && st.Mode().Type() != fs.ModeSocket { // else it is of a gate that was killed
-		return nil, fmt.Errorf("making the gate's socket: %s: %w", path, fs.ErrExist)
+	if err := freeSocket(path); err != nil {
+		return nil, fmt.Errorf("making the gate's socket: %w", err)
 	}
 	c := &Control{listen: listen, entries: []string{path}}
 	if err := c.open(path); err != nil {
@@ -131,18 +131,50 @@ func ListenControlAt(path, listen string) (*Control, error) {
 // open listens before the socket has its name: one that is not listened at yet
 // would be taken for a dead gate's.
 func (c *Control) open(path string) error {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path + ".new", Net: "unix"})
+	l, err := ListenUnix(path + newSuffix)
 	if err != nil {
 		return fmt.Errorf("making the gate's socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // it has another name by then
 	c.listener, c.busy = l, make(chan struct{}, mostAsking)
-	if err := os.Rename(path+".new", path); err != nil {
-		_ = os.Remove(path + ".new") // the first error is the one to report
+	if err := os.Rename(path+newSuffix, path); err != nil {
+		_ = os.Remove(path + newSuffix) // the first error is the one to report
 		_ = l.Close()
 		return fmt.Errorf("making the gate's socket: %w", err)
 	}
 	return nil
+}
+
+// ListenUnix listens at a socket in the file system. That of a process that is gone
+// is replaced.
+func ListenUnix(path string) (*net.UnixListener, error) {
+	if err := freeSocket(path); err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+}
+
+// freeSocket removes the socket of a process that is gone. What is anything else
+// is an error.
+func freeSocket(path string) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case st.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("somebody listens at %s: %w", path, syscall.EADDRINUSE)
+	}
+	if !isDead(err) {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // mostAsking bounds how many ask at once.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+
+	"mutual/pki"
 )
 
 // The events of the log.
@@ -54,6 +56,9 @@ func (l *line) connection(c *conn) {
 		l.raw("certificate", who.record)
 		l.text("identity", who.Name)
 		l.text("label", who.Label)
+		if c.state.Load() == nil {
+			l.raw("keyProven", []byte("false")) // anyone who has seen the certificate gets as far
+		}
 	}
 }
 
@@ -61,11 +66,11 @@ func (l *line) connection(c *conn) {
 func certificateRecord(id Identity) []byte {
 	var l line
 	cert := id.Certificate
-	l.text("serial", id.Serial.String())
+	l.text("serial", clip(id.Serial.String()))
 	l.text("sha256", id.Fingerprint.String())
-	l.text("subject", clip(cert.Subject.String()))
+	l.text("subject", clip(pki.DistinguishedName(cert.Subject)))
 	l.texts("sans", sans(cert))
-	l.text("issuer", clip(cert.Issuer.String()))
+	l.text("issuer", clip(pki.DistinguishedName(cert.Issuer)))
 	l.time("notAfter", cert.NotAfter)
 	return l.end()
 }
@@ -106,10 +111,11 @@ func (g *Gate) write(l *line) {
 
 // opened is told of each connection that was let in.
 func (g *Gate) opened(c *conn) {
-	g.metrics.handshake("")
-	if who := c.who.Load(); who.refusal != nil { // it is answered, and no more
+	if why := c.who.Load().refusal; why != nil { // it is answered, and no more
+		g.metrics.handshake(why.Code)
 		return
 	}
+	g.metrics.handshake("")
 	fixed := line{','} // of a line that has begun
 	fixed.connection(c)
 	fixed = fixed[1:] // which writes the comma itself
@@ -167,7 +173,7 @@ func (l *line) request(r *http.Request, q *request) {
 	}
 	l.text("protocol", r.Proto)
 	l.number("status", int64(q.status))
-	l.number("bytesIn", q.received)
+	l.number("bytesIn", q.received.Load())
 	l.number("bytesOut", q.written)
 }
 

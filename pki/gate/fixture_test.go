@@ -90,6 +90,7 @@ type entry struct {
 	Epoch             int64
 	Time              time.Time
 	DurationMs        *float64
+	KeyProven         *bool
 	Lines             int64
 }
 

@@ -56,6 +56,9 @@ type Gate struct {
 
 // New makes a gate and reads the source for the first time.
 func New(ctx context.Context, c Config) (*Gate, error) {
+	if c.RefuseWith != 0 && c.Upstream.raw {
+		return nil, errors.New("only HTTP can answer who is refused: the upstream takes octets")
+	}
 	g := &Gate{config: c, index: newIndex(), warned: map[string]bool{}}
 	g.identities = newIdentities(c.Limits)
 	g.tls = &tls.Config{
@@ -375,7 +378,11 @@ func (g *Gate) admit(raw net.Conn) *conn {
 	}
 	c.stop()
 	_ = raw.Close() // no more can be done
-	g.refused(c, &Refusal{CodeTooMany, "there are as many connections as there may be"})
+	why := &Refusal{CodeTooMany, "there are as many connections as there may be"}
+	if g.index.isShut() {
+		why = &Refusal{CodeShutdown, "the gate ends"}
+	}
+	g.refused(c, why)
 	return nil
 }
 
@@ -392,17 +399,16 @@ func (g *Gate) welcome(c *conn) {
 	_ = c.SetDeadline(after(g.config.Limits.Handshake))
 	err := secure.Handshake()
 	if err == nil {
+		state := secure.ConnectionState()
+		c.state.Store(&state)
+		err = c.settle()
+	}
+	if err == nil {
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		g.refused(c, c.refusalOfHandshake(err))
 		c.linger()
-		return
-	}
-	state := secure.ConnectionState()
-	c.state.Store(&state)
-	if c.who.Load().refusal == nil && !g.index.prove(c) {
-		g.refused(c, c.refusalOfHandshake(net.ErrClosed))
 		return
 	}
 	g.opened(c)

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"mutual/pki"
 )
 
 // HeaderStyle is what the upstream is told of the client beside the Client-Cert
@@ -125,8 +127,8 @@ func newIdentityHeaders(style HeaderStyle, id Identity) identityHeaders {
 	case HeaderNginx:
 		sum := sha1.Sum(cert.Raw) // #nosec: as above
 		h["X-Ssl-Client-Verify"] = "SUCCESS"
-		h["X-Ssl-Client-S-Dn"] = printable(cert.Subject.String())
-		h["X-Ssl-Client-I-Dn"] = printable(cert.Issuer.String())
+		h["X-Ssl-Client-S-Dn"] = printable(pki.DistinguishedName(cert.Subject))
+		h["X-Ssl-Client-I-Dn"] = printable(pki.DistinguishedName(cert.Issuer))
 		h["X-Ssl-Client-Serial"] = strings.ToUpper(hex.EncodeToString(cert.SerialNumber.Bytes()))
 		h["X-Ssl-Client-Fingerprint"] = hex.EncodeToString(sum[:])
 		h["X-Ssl-Client-Cert"] = url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})))
@@ -151,7 +153,7 @@ func (h identityHeaders) set(to http.Header) {
 // could end a value is quoted as it does.
 func xfcc(id Identity) string {
 	cert := id.Certificate
-	parts := []string{"Hash=" + id.Fingerprint.String(), "Subject=" + quoted(cert.Subject.String())}
+	parts := []string{"Hash=" + id.Fingerprint.String(), "Subject=" + quoted(pki.DistinguishedName(cert.Subject))}
 	for _, u := range uris(cert) {
 		parts = append(parts, "URI="+quotedIfNeeded(u))
 	}

@@ -30,6 +30,7 @@ type identities struct {
 	limits Limits
 	mu     sync.Mutex
 	of     map[string]*usage
+	sweep  int // how many there are when those are forgotten that may be
 }
 
 type usage struct {
@@ -38,7 +39,11 @@ type usage struct {
 	rate    *rate.Limiter // nil: any
 }
 
-func newIdentities(l Limits) *identities { return &identities{limits: l, of: map[string]*usage{}} }
+func newIdentities(l Limits) *identities {
+	return &identities{limits: l, of: map[string]*usage{}, sweep: leastSweep}
+}
+
+const leastSweep = 1024
 
 // key tells identities apart: by name where the inventory has one.
 func (id Identity) key() string {
@@ -49,12 +54,13 @@ func (id Identity) key() string {
 }
 
 // enter counts a connection, and gives what its identity uses, and what ends it.
-func (x *identities) enter(id Identity) (of *usage, leave func(), ok bool) {
+func (x *identities) enter(id Identity, now time.Time) (of *usage, leave func(), ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	key := id.key()
 	u := x.of[key]
 	if u == nil {
+		x.forget(now)
 		u = &usage{}
 		if x.limits.Rate > 0 {
 			u.rate = rate.NewLimiter(rate.Limit(x.limits.Rate), max(1, int(2*x.limits.Rate)))
@@ -72,6 +78,20 @@ func (x *identities) enter(id Identity) (of *usage, leave func(), ok bool) {
 			delete(x.of, key)
 		}
 	}, true
+}
+
+// forget drops, when there are many, those who have no connection and may send as
+// many requests as at first.
+func (x *identities) forget(now time.Time) {
+	if len(x.of) < x.sweep {
+		return
+	}
+	for key, u := range x.of {
+		if u.conns == 0 && u.rate.TokensAt(now) >= float64(u.rate.Burst()) {
+			delete(x.of, key)
+		}
+	}
+	x.sweep = max(leastSweep, 2*len(x.of))
 }
 
 // begin counts a request that runs, and says why there are too many. What was

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -107,8 +108,22 @@ func (l *Log) flush(spare []byte) ([]byte, error) {
 	defer l.mu.Unlock()
 	if l.failing = err; err != nil {
 		l.pending = append(append([]byte{}, batch[n:]...), l.pending...)
+		l.trim()
 	}
 	return batch, err
+}
+
+// trim drops the newest lines that are too many, where a write has failed while
+// others came.
+func (l *Log) trim() {
+	if len(l.pending) <= maxPending {
+		return
+	}
+	end := bytes.LastIndexByte(l.pending[:maxPending], '\n') + 1
+	lost := int64(bytes.Count(l.pending[end:], []byte("\n")))
+	l.pending = l.pending[:end]
+	l.dropped += lost
+	l.total += lost
 }
 
 // retry waits until a log that failed is worth another try. It is not when the

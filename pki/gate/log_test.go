@@ -87,6 +87,56 @@ func TestLogDrops(t *testing.T) {
 	}
 }
 
+// failing hangs until it is let go, and then fails.
+type failing struct{ entered, release chan struct{} }
+
+// Write implements io.Writer.
+func (f *failing) Write([]byte) (int, error) {
+	f.entered <- struct{}{}
+	<-f.release
+	return 0, errors.New("it takes too long")
+}
+
+// Close implements io.Closer.
+func (f *failing) Close() error { return nil }
+
+// What waits for a log that fails again and again is bounded, and what is too much
+// is counted.
+func TestLogFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &failing{make(chan struct{}), make(chan struct{})}
+		l, err := NewLog(func() (io.WriteCloser, error) { return out, nil }, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := bytes.Repeat([]byte("x"), 1<<20)
+		written := int64(0)
+		l.write(text, time.Now())
+		written++
+		for range 4 {
+			<-out.entered
+			for range 10 {
+				l.write(text, time.Now())
+				written++
+			}
+			out.release <- struct{}{}
+			synctest.Wait()
+			l.mu.Lock()
+			waiting, kept := len(l.pending), int64(bytes.Count(l.pending, []byte("x\n")))
+			l.mu.Unlock()
+			if waiting > maxPending {
+				t.Errorf("%d octets wait", waiting)
+			}
+			if dropped := l.Dropped(); kept+dropped != written {
+				t.Errorf("of %d lines %d wait and %d are dropped", written, kept, dropped)
+			}
+		}
+		if err := l.Close(); err == nil {
+			t.Error("nothing is said of what was not written")
+		}
+	})
+}
+
 // A log that takes nothing does not keep a gate from ending, and what it lacks is
 // said.
 func TestLogTakesNothing(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,7 +55,7 @@ type request struct {
 	upstream     error // it could not be asked
 	status       int
 	written      int64
-	received     int64
+	received     atomic.Int64
 }
 
 // connKey is where the *conn of a request hangs in its context.
@@ -238,7 +239,7 @@ type body struct {
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.request.received += int64(n)
+	b.request.received.Add(int64(n)) // the transport may read it after it was answered
 	if b.request.conn.ended.Load() != nil {
 		return 0, net.ErrClosed
 	}

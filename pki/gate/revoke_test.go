@@ -3,6 +3,8 @@ package gate
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,9 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -313,6 +317,142 @@ func TestHeldCA(t *testing.T) {
 	}
 	f.tell()
 	f.wantIn(alice)
+}
+
+// hooked is a context that has something done when it is looked at for the n-th
+// time, which is before a statement.
+type hooked struct {
+	context.Context
+	left int
+	do   func()
+}
+
+// Err implements context.Context.
+func (h *hooked) Err() error {
+	if h.left--; h.left == 0 {
+		h.do()
+	}
+	return h.Context.Err()
+}
+
+// A CA that is revoked while the gate reads what else has changed takes everyone
+// out, whichever statement it comes before.
+func TestCARevokedWhileLooking(t *testing.T) {
+	for at := 1; ; at++ {
+		f := newFixture(t, options{})
+		alice, bob := f.issue(pki.KindClient, "alice"), f.issue(pki.KindClient, "bob")
+		_, in := f.liveConn(alice)
+		f.gate.looking.Lock() // nobody else looks
+		if _, err := f.pki.Revoke(t.Context(), f.only(bob), pki.Unspecified, false); err != nil {
+			t.Fatal(err)
+		}
+		ctx := &hooked{Context: t.Context(), left: at, do: func() {
+			issuing := store.Selection{CA: true, Certificates: []pki.Fingerprint{f.issuing()}}
+			if _, err := f.pki.Revoke(t.Context(), issuing, pki.CACompromise, false); err != nil {
+				t.Error(err)
+			}
+		}}
+		f.gate.lookAtSource(ctx)
+		f.gate.looking.Unlock()
+		if ctx.left > 0 {
+			f.stop()
+			if at < 4 {
+				t.Errorf("a look has %d statements", at-1)
+			}
+			return
+		}
+		f.tell()
+		f.wantCut(in, CodeRevoked)
+		f.wantOut(&alice)
+		f.stop()
+	}
+}
+
+// A judgement does not wait for a database that hangs when its connection is gone,
+// and a source that was closed is not opened again.
+func TestSourceLetsGo(t *testing.T) {
+	f := newFixture(t, options{})
+	alice := f.issue(pki.KindClient, "alice")
+	s := f.gate.config.Source.(*PKISource)
+	for range cap(s.slots) {
+		s.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if j := s.Judge(ctx, []*x509.Certificate{alice.Leaf}, time.Now()); j.Refusal == nil || j.Refusal.Code != CodeCouldNotTell {
+		t.Errorf("%+v", j.Refusal)
+	}
+	for range cap(s.slots) {
+		<-s.slots
+	}
+	f.stop()
+	if _, err := s.Look(t.Context()); err == nil || s.state.Load() != nil {
+		t.Error("it is opened again")
+	}
+}
+
+// Only HTTP can say why somebody is refused.
+func TestRawRefuseWith(t *testing.T) {
+	f := newFixture(t, options{})
+	c := f.config(options{})
+	defer func() { _ = c.Log.Close() }()
+	c.RefuseWith = 403
+	var err error
+	if c.Upstream, err = ParseRawUpstream("127.0.0.1:1", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), c); err == nil || !strings.Contains(err.Error(), "only HTTP") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A socket that a gate was killed beside, before it had its name, keeps no other
+// from starting; one that somebody listens at does.
+func TestStaleControl(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.sock")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path + newSuffix, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	_ = stale.Close()
+	first, err := ListenControlAt(path, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := ListenControlAt(path, "y"); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Identities that are gone are forgotten, but not before they may send as many
+// requests as at first.
+func TestForgottenIdentities(t *testing.T) {
+	x := newIdentities(Limits{PerIdentity: 1, Requests: 10, Rate: 1})
+	now := time.Now()
+	visit := func(name string, at time.Time) *usage {
+		of, leave, ok := x.enter(Identity{Name: name}, at)
+		if !ok {
+			t.Fatal("it is refused")
+		}
+		leave()
+		return of
+	}
+	for range 2 {
+		if why := visit("busy", now).begin(x.limits, now); why != nil {
+			t.Fatal(why)
+		}
+	}
+	for i := range 3 * leastSweep {
+		visit(strconv.Itoa(i), now)
+	}
+	if n := len(x.of); n > leastSweep+1 {
+		t.Errorf("%d are remembered", n)
+	}
+	if why := visit("busy", now).begin(x.limits, now); why == nil {
+		t.Error("to come back is to be forgiven")
+	}
 }
 
 // stuckSource is a source whose look hangs from some time on.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mutual/pki"
 	"mutual/pki/chain"
 	"mutual/pki/crl"
 	"mutual/pki/pemfile"
@@ -129,17 +130,24 @@ func (s *FileSource) reload(ctx context.Context, now time.Time, next *fileState)
 }
 
 // revocation answers from the lists, with ServeExpired as if the time stood still
-// at the end of the newest.
+// at the end of the newest that has expired and has an answer.
 func (s *FileSource) revocation(crls chain.CRLs) chain.RevocationFunc {
 	status := chain.FromCRLs(crls)
 	if !s.config.ServeExpired {
 		return status
 	}
+	var ends []time.Time
+	for _, l := range crls.Lists {
+		if !l.NextUpdate().IsZero() {
+			ends = append(ends, l.NextUpdate())
+		}
+	}
+	slices.SortFunc(ends, func(a, b time.Time) int { return b.Compare(a) })
 	return func(path []*x509.Certificate, at time.Time) chain.RevocationStatus {
 		found := status(path, at)
-		for _, l := range crls.Lists {
-			if found.Outcome == chain.CouldNotTell && !l.NextUpdate().IsZero() && at.After(l.NextUpdate()) {
-				found = status(path, l.NextUpdate())
+		for _, end := range ends {
+			if found.Outcome == chain.CouldNotTell && at.After(end) {
+				found = status(path, end)
 			}
 		}
 		return found
@@ -182,7 +190,7 @@ func (l *listFile) look(ctx context.Context, now time.Time, cas []*x509.Certific
 	}
 	lists, err := parseLists(data, cas)
 	if err == nil {
-		err = notOlder(lists, l.lists)
+		err = notOlder(lists, l.lists, cas)
 	}
 	if err != nil {
 		if l.file != nil {
@@ -208,40 +216,61 @@ func parseLists(data []byte, cas []*x509.Certificate) ([]*crl.List, error) {
 		if err != nil {
 			return nil, err
 		}
-		signed := errors.New("none of the CAs has its name")
-		for _, ca := range cas {
-			if bytes.Equal(ca.RawSubject, list.Issuer()) {
-				if signed = list.CheckSignature(ca); signed == nil {
-					break
-				}
-			}
-		}
-		if signed != nil {
-			return nil, fmt.Errorf("the revocation list is not to be believed: %w", signed)
+		if err := signedByOne(list, cas); err != nil {
+			return nil, fmt.Errorf("the revocation list is not to be believed: %w", err)
 		}
 		out = append(out, list)
 	}
 	return out, nil
 }
 
-// notOlder refuses a list in the place of a newer one: it could let in again who
-// was revoked since.
-func notOlder(next, before []*crl.List) error {
+// signedByOne returns nil if one of the CAs has signed a list.
+func signedByOne(list *crl.List, cas []*x509.Certificate) error {
+	err := errors.New("none of the CAs has its name")
+	for _, ca := range cas {
+		if bytes.Equal(ca.RawSubject, list.Issuer()) {
+			if err = list.CheckSignature(ca); err == nil {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
+// notOlder refuses lists in the place of which there was a newer one, or with one
+// gone: they could let in again who was revoked since. What a CA has signed that
+// is trusted no more is not missed.
+func notOlder(next, before []*crl.List, cas []*x509.Certificate) error {
 	for _, old := range before {
-		of := func(l *crl.List) bool {
-			return bytes.Equal(l.Issuer(), old.Issuer()) && bytes.Equal(l.AuthorityKeyID(), old.AuthorityKeyID())
+		if signedByOne(old, cas) != nil {
+			continue
 		}
-		at := slices.IndexFunc(next, of)
-		if at < 0 {
+		var newest *crl.List
+		for _, l := range next {
+			if samePlace(l, old) && (newest == nil || !older(l, newest)) {
+				newest = l
+			}
+		}
+		switch {
+		case newest == nil:
 			return fmt.Errorf("the revocation list of the CA %x is gone", old.AuthorityKeyID())
-		}
-		l := next[at]
-		if l.ThisUpdate().Before(old.ThisUpdate()) || l.Number() != nil && old.Number() != nil && l.Number().Cmp(old.Number()) < 0 {
+		case older(newest, old):
 			return fmt.Errorf("the revocation list is older than the one in force: number %s of %s after %s of %s",
-				l.Number(), l.ThisUpdate().Format(time.RFC3339), old.Number(), old.ThisUpdate().Format(time.RFC3339))
+				newest.Number(), newest.ThisUpdate().Format(time.RFC3339), old.Number(), old.ThisUpdate().Format(time.RFC3339))
 		}
 	}
 	return nil
+}
+
+// samePlace reports whether one of two lists takes the place of the other: they
+// are of the same key, and cover the same certificates.
+func samePlace(a, b *crl.List) bool {
+	return bytes.Equal(a.Issuer(), b.Issuer()) && bytes.Equal(a.AuthorityKeyID(), b.AuthorityKeyID()) && a.Scope().Equal(b.Scope())
+}
+
+// older reports whether a list is older than one in whose place it stands.
+func older(l, than *crl.List) bool {
+	return l.ThisUpdate().Before(than.ThisUpdate()) || l.Number() != nil && than.Number() != nil && l.Number().Cmp(than.Number()) < 0
 }
 
 // ageing says which lists are past two thirds of their life, or over.
@@ -250,7 +279,7 @@ func ageing(lists []*crl.List, now time.Time, serve bool) []string {
 	for _, l := range lists {
 		this, next := l.ThisUpdate(), l.NextUpdate()
 		switch {
-		case next.IsZero() || now.Before(this.Add(next.Sub(this)*2/3)):
+		case next.IsZero() || now.Before(pki.TwoThirds(this, next)):
 		case !now.After(next):
 			out = append(out, fmt.Sprintf("the revocation list of the CA %x ends at %s", l.AuthorityKeyID(), next.Format(time.RFC3339)))
 		case serve:
@@ -262,14 +291,19 @@ func ageing(lists []*crl.List, now time.Time, serve bool) []string {
 	return out
 }
 
-// Numbers gives the number of the list of each CA, by its key identifier in hex.
+// Numbers gives the number of the list of each CA, by its key identifier in hex;
+// of several that cover other certificates each, the least.
 func (s *FileSource) Numbers() map[string]*big.Int {
 	out := map[string]*big.Int{}
-	if state := s.state.Load(); state != nil {
-		for _, l := range state.lists {
-			if n := l.Number(); n != nil {
-				out[hex.EncodeToString(l.AuthorityKeyID())] = n
-			}
+	state := s.state.Load()
+	if state == nil {
+		return out
+	}
+	for _, l := range state.lists {
+		superseded := slices.ContainsFunc(state.lists, func(other *crl.List) bool { return samePlace(l, other) && older(l, other) })
+		id := hex.EncodeToString(l.AuthorityKeyID())
+		if n := l.Number(); n != nil && !superseded && (out[id] == nil || n.Cmp(out[id]) < 0) {
+			out[id] = n
 		}
 	}
 	return out

@@ -224,7 +224,7 @@ func TestAddedGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	go c.Serve(f.gate)
-	if _, err := ListenControlAt(socket, "second"); err == nil || !strings.Contains(err.Error(), "another gate answers") {
+	if _, err := ListenControlAt(socket, "second"); err == nil || !strings.Contains(err.Error(), "somebody listens at") {
 		t.Errorf("a second gate takes the socket: %v", err)
 	}
 	gates := filepath.Join(f.dir, "gates")

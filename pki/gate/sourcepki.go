@@ -28,6 +28,7 @@ type PKISource struct {
 	state  atomic.Pointer[pkiState]
 	slots  chan struct{} // who may ask the database: as many as there are cores
 	mu     sync.Mutex    // of Look and Close
+	closed bool
 }
 
 // PKIConfig says how a PKI is followed.
@@ -65,6 +66,9 @@ func NewPKISource(dir string, c PKIConfig) *PKISource {
 func (s *PKISource) Look(ctx context.Context) (Change, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return Change{}, errors.New("the PKI is not followed any more")
+	}
 	before := s.state.Load()
 	if before != nil {
 		if same, err := before.pki.InPlace(); err != nil {
@@ -164,12 +168,13 @@ func (s *PKISource) lookAgain(ctx context.Context, before *pkiState) (Change, er
 	if err := stillHas(ctx, before.pki, before.epoch); err != nil {
 		return Change{}, err
 	}
-	revoked, onlyThat, err := before.pki.RevokedSince(ctx, before.epoch.Number)
-	if err != nil {
-		return Change{}, err
-	}
 	next := *before
 	if err := next.read(ctx); err != nil { // also where only holds have ended: one may have been a CA's
+		return Change{}, err
+	}
+	// After the epoch was read: what comes in between is seen now and once more.
+	revoked, onlyThat, err := before.pki.RevokedSince(ctx, before.epoch.Number)
+	if err != nil {
 		return Change{}, err
 	}
 	s.state.Store(&next)
@@ -187,9 +192,7 @@ func (s *PKISource) Judge(ctx context.Context, presented []*x509.Certificate, at
 		j.Refusal = &Refusal{CodeSourceLost, "the PKI has not been read"}
 		return j
 	}
-	s.slots <- struct{}{}
-	known, err := state.pki.Lookup(ctx, j.Identity.Fingerprint)
-	<-s.slots
+	known, err := s.lookup(ctx, state.pki, j.Identity.Fingerprint)
 	if err == nil {
 		j.Identity.Name, j.Identity.Label = known.Name.String(), known.Label
 	}
@@ -210,6 +213,17 @@ func (s *PKISource) Judge(ctx context.Context, presented []*x509.Certificate, at
 		j.Refusal.Code = CodeNotInInventory
 	}
 	return j
+}
+
+// lookup asks the inventory when there is a slot.
+func (s *PKISource) lookup(ctx context.Context, p *store.PKI, f pki.Fingerprint) (store.Certificate, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return store.Certificate{}, ctx.Err()
+	}
+	defer func() { <-s.slots }()
+	return p.Lookup(ctx, f)
 }
 
 // statusOf says what the inventory knows of a certificate.
@@ -249,6 +263,7 @@ func (s *PKISource) Warnings() []string { return nil }
 func (s *PKISource) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	if state := s.state.Swap(nil); state != nil {
 		return state.pki.Close()
 	}

@@ -3,9 +3,11 @@ package profile
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"mutual/pki/keys"
@@ -32,8 +34,11 @@ func SubjectOf(cert *x509.Certificate) Subject {
 }
 
 // ConstraintsOf gives the permitted subtrees of a CA, for its next
-// certificate.
+// certificate. Excluded ones are an error: there are none here.
 func ConstraintsOf(ca *x509.Certificate) (Constraints, error) {
+	if len(ca.ExcludedDNSDomains)+len(ca.ExcludedEmailAddresses)+len(ca.ExcludedURIDomains)+len(ca.ExcludedIPRanges) > 0 {
+		return Constraints{}, errors.New("the certificate has excluded subtrees, which are not known here")
+	}
 	c := Constraints{DNS: ca.PermittedDNSDomains, Email: ca.PermittedEmailAddresses, URI: ca.PermittedURIDomains}
 	for _, r := range ca.PermittedIPRanges {
 		a, ok := netip.AddrFromSlice(r.IP)
@@ -50,11 +55,8 @@ func ConstraintsOf(ca *x509.Certificate) (Constraints, error) {
 // possession of the key, the key is one that we certify, and it asks for
 // nothing but what a CA's certificate has.
 func CheckCARequest(csr *x509.CertificateRequest) error {
-	if err := keys.CheckPublic(csr.PublicKey); err != nil {
-		return fmt.Errorf("the request's public key cannot be certified: %w", err)
-	}
-	if err := csr.CheckSignature(); err != nil {
-		return fmt.Errorf("the request's signature does not prove possession of its key: %w", err)
+	if err := checkPossession(csr); err != nil {
+		return err
 	}
 	for _, e := range csr.Extensions {
 		switch {
@@ -68,6 +70,11 @@ func CheckCARequest(csr *x509.CertificateRequest) error {
 		}
 	}
 	return nil
+}
+
+// issuingExtensions are those that New gives an issuing CA.
+func issuingExtensions() []asn1.ObjectIdentifier {
+	return []asn1.ObjectIdentifier{oidSubjectKeyID, oidKeyUsage, oidBasicConstraints, oidNameConstraints, oidCRLDistributionPoints, oidAuthorityKeyID}
 }
 
 // CheckIssuing checks a certificate that was signed elsewhere against the
@@ -106,5 +113,11 @@ func CheckIssuing(cert, root *x509.Certificate, now time.Time) error {
 	case now.Before(cert.NotBefore):
 		return fmt.Errorf("the certificate is not valid before %s", stamp(cert.NotBefore))
 	}
-	return nil
+	for _, e := range cert.Extensions {
+		if !slices.ContainsFunc(issuingExtensions(), e.Id.Equal) {
+			return fmt.Errorf("the certificate has the extension %s, which an issuing CA does not have here", e.Id)
+		}
+	}
+	_, err = ConstraintsOf(cert)
+	return err
 }

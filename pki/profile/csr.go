@@ -18,17 +18,30 @@ var (
 	oidSubjectAltName   = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidBasicConstraints = asn1.ObjectIdentifier{2, 5, 29, 19}
 	oidExtKeyUsage      = asn1.ObjectIdentifier{2, 5, 29, 37}
+
+	oidNameConstraints       = asn1.ObjectIdentifier{2, 5, 29, 30}
+	oidCRLDistributionPoints = asn1.ObjectIdentifier{2, 5, 29, 31}
+	oidAuthorityKeyID        = asn1.ObjectIdentifier{2, 5, 29, 35}
 )
 
-// CheckCSR checks a certification request (RFC 2986): its signature proves
-// possession of the key, the key is one that we certify, and it asks neither
-// to be a CA nor for a critical extension that we do not know.
-func CheckCSR(csr *x509.CertificateRequest) error {
+// checkPossession checks that the key of a request is one that we certify, and that
+// whoever made it has it.
+func checkPossession(csr *x509.CertificateRequest) error {
 	if err := keys.CheckPublic(csr.PublicKey); err != nil {
 		return fmt.Errorf("the request's public key cannot be certified: %w", err)
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return fmt.Errorf("the request's signature does not prove possession of its key: %w", err)
+	}
+	return nil
+}
+
+// CheckCSR checks a certification request (RFC 2986): its signature proves
+// possession of the key, the key is one that we certify, and it asks neither
+// to be a CA nor for a critical extension that we do not know.
+func CheckCSR(csr *x509.CertificateRequest) error {
+	if err := checkPossession(csr); err != nil {
+		return err
 	}
 	for _, e := range csr.Extensions {
 		switch {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -178,7 +180,11 @@ func TestInstallIsRefused(t *testing.T) {
 		{"the CA's name would change", f, issuing.PublicKey, func(*x509.Certificate) {}},
 		{"its CA would end before", f, issuing.PublicKey, func(c *x509.Certificate) { c.Subject, c.NotAfter = issuing.Subject, start().AddDate(0, 1, 0) }},
 		{"would not verify any more", f, issuing.PublicKey, func(c *x509.Certificate) {
-			c.Subject, c.PermittedEmailAddresses, c.ExcludedDNSDomains = issuing.Subject, []string{"example.org"}, []string{"mail.example.com"}
+			c.Subject, c.PermittedDNSDomains = issuing.Subject, []string{"example.org"}
+		}},
+		{"has excluded subtrees", f, csr.PublicKey, func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"example.com"} }},
+		{"has the extension 1.2.3.4", f, csr.PublicKey, func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Value: []byte{5, 0}}}
 		}},
 	} {
 		by := root

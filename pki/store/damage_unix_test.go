@@ -5,9 +5,20 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
+
+// A pipe where a list should lie is not waited for.
+func TestCompareWithPipe(t *testing.T) {
+	f := newFixture(t)
+	path := filepath.Join(t.TempDir(), "issuing.crl")
+	f.must(syscall.Mkfifo(path, 0o644))
+	if err := (&comparison{pki: f.PKI}).readLists(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is no regular file") {
+		t.Errorf("%v", err)
+	}
+}
 
 func TestModes(t *testing.T) {
 	f := newFixture(t)

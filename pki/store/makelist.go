@@ -42,6 +42,7 @@ func (p *PKI) makeList(ctx context.Context, l *Published, ca *authority.CA, req 
 	sum := sha256.Sum256(made.DER)
 	made.sha256, made.back = sum[:], back
 	if err := p.recordList(ctx, l, ca, made, req); err != nil {
+		l.der = l.bytes() // the last one is still the newest
 		return err
 	}
 	l.Number, l.ThisUpdate, l.NextUpdate, l.Entries = made.Number, made.ThisUpdate, made.NextUpdate, made.Entries
@@ -82,7 +83,7 @@ func (p *PKI) draftList(ctx context.Context, l *Published, ca *authority.CA, ane
 		made, err = s.rebuild(begin)
 	}
 	if err != nil {
-		l.der = l.bytes() // it is still the newest
+		l.der = l.bytes() // as above
 		return nil, err
 	}
 	return &madeList{CRL: made, epoch: s.epoch}, nil

@@ -46,8 +46,7 @@ type Published struct {
 // being as old is worth a warning: half and two thirds of its life.
 func (l *Published) Due() (refresh, warn time.Time) {
 	born := l.ThisUpdate.Add(profile.Backdate) // which thisUpdate is before the list was made, at most
-	life := max(0, l.NextUpdate.Sub(born))
-	return born.Add(life / 2), born.Add(life * 2 / 3)
+	return born.Add(max(0, l.NextUpdate.Sub(born)) / 2), pki.TwoThirds(born, l.NextUpdate)
 }
 
 // CA names the CA of the list.

@@ -208,7 +208,7 @@ var errForeignList = errors.New("the list is not signed by a CA of this PKI")
 // readLists reads a file of lists, each of which must be signed by a CA of the
 // restored PKI. Of several, one must be: others may be of CAs that came later.
 func (c *comparison) readLists(ctx context.Context, path string) error {
-	data, err := pemfile.ReadFile(path, maxCRLFile)
+	data, err := readRegular(path, maxCRLFile)
 	if err != nil {
 		return fmt.Errorf("comparing: %w", err)
 	}

@@ -87,7 +87,9 @@ func (t *Tx) exec(doing, query string, args ...any) error {
 }
 
 // queryRow asks for one row.
-func (t *Tx) queryRow(query string, args ...any) *sql.Row { return t.tx.QueryRowContext(t.ctx, query, args...) }
+func (t *Tx) queryRow(query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(t.ctx, query, args...)
+}
 
 func (t *Tx) counter(name string) (int64, error) {
 	var v int64

@@ -62,8 +62,8 @@ type live struct {
 	stop  func()
 }
 
-// watch reads until the end and notes when that was. beat is called after each
-// read; where there is one, it makes the other side say more.
+// watch reads until the end and notes when that was. more makes the other side say
+// more before each read, where there is one.
 func (l *live) watch(in io.Reader, more func() error, now func() time.Time) error {
 	if more != nil {
 		if err := more(); err != nil {

@@ -133,6 +133,10 @@ func cuts(open []*live, began, done time.Time) Claim {
 	for _, l := range open {
 		select {
 		case <-l.ended:
+			if l.at.Before(began) {
+				late = ": the " + l.what + " had ended before"
+				continue
+			}
 			n++
 			slowest = max(slowest, l.at.Sub(began))
 		case <-time.After(time.Second):
