@@ -44,9 +44,11 @@ func (j *gateJob) certificate(ctx context.Context, c *cli.Context) error {
 	if i.dir, err = j.r.pkiDir(); err != nil {
 		return err
 	}
-	if err := i.open(ctx, state); err != nil {
+	release, err := i.open(ctx, state)
+	if err != nil {
 		return err
 	}
+	defer release()
 	if !i.usable() {
 		if err := i.issue(ctx); err != nil {
 			return err
@@ -72,23 +74,38 @@ type gateIssuer struct {
 	names     []string
 	file      string // without .key and .crt
 	encrypted bool
-	roots     []*x509.Certificate
 	issuing   []*x509.Certificate
 }
 
 // open finds out where the certificate lies, and whether to issue one takes a
-// passphrase.
-func (i *gateIssuer) open(ctx context.Context, state string) error {
+// passphrase. Until release is called no other gate issues one there, and nobody
+// renews what lies there.
+func (i *gateIssuer) open(ctx context.Context, state string) (release func(), err error) {
 	p, err := store.Open(ctx, i.dir, i.r.followOptions())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = p.Close() }() // only read
+	if err := i.read(ctx, p, state); err != nil {
+		_ = p.Close() // the first error is the one to report
+		return nil, err
+	}
+	next, err := p.QueueRenewal(ctx)
+	if err != nil {
+		_ = p.Close() // as above
+		return nil, err
+	}
+	return func() {
+		next()
+		_ = p.Close() // only read
+	}, nil
+}
+
+func (i *gateIssuer) read(ctx context.Context, p *store.PKI, state string) error {
 	identity, err := p.Identity(ctx)
 	if err != nil {
 		return err
 	}
-	if i.roots, i.issuing, err = p.Trusted(ctx); err != nil {
+	if _, i.issuing, err = p.Trusted(ctx); err != nil {
 		return err
 	}
 	name, err := parseNewName(i.names[0], pki.KindServer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -100,7 +101,11 @@ func (r *run) readRules(c *cli.Context) (*gate.Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gate.ParseRules(data)
+	rules, err := gate.ParseRules(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.String("rules"), err)
+	}
+	return rules, nil
 }
 
 // gateIdentity is who a gate would take the holder of a certificate for.

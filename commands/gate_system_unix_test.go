@@ -3,6 +3,7 @@
 package commands
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -126,6 +128,43 @@ func TestGateAtSocket(t *testing.T) {
 			t.Errorf("a second one says\n%s", out)
 		}
 		g.end(syscall.SIGKILL)
+	}
+}
+
+// Gates that start at the same time share a certificate.
+func TestGatesAtOnce(t *testing.T) {
+	g := newGuarded(t)
+	const count = 4
+	var wait sync.WaitGroup
+	for range count {
+		wait.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "mutual", "gate", "--to", g.api.URL, "--allow-all", "--listen", "127.0.0.1:0", "--drain", "0s")
+			cmd.Env = g.env
+			stderr, err := cmd.StderrPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var said strings.Builder
+			listens := false
+			for in := bufio.NewScanner(stderr); !listens && in.Scan(); {
+				said.WriteString(in.Text() + "\n")
+				listens = strings.Contains(in.Text(), "listens at ")
+			}
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+			if err := cmd.Wait(); err != nil || !listens {
+				t.Errorf("%v\n%s", err, said.String())
+			}
+		})
+	}
+	wait.Wait()
+	if n := strings.Count(g.run(0, "list"), " server "); n != 1 {
+		t.Errorf("%d server certificates were issued", n)
 	}
 }
 

@@ -138,7 +138,11 @@ func (r *run) passphraseSource(ctx context.Context, p *passphrase, ask secretRea
 	case p.fd == 0:
 		return readBounded(io.NopCloser(r.env.Stdin), p.name)
 	case p.fd > 0:
-		return readBounded(os.NewFile(uintptr(p.fd), fmt.Sprintf("file descriptor %d", p.fd)), p.name)
+		f, err := inheritedFile(p.fd)
+		if err != nil {
+			return nil, fmt.Errorf("reading the %s: %w", p.name, err)
+		}
+		return readBounded(f, p.name)
 	}
 	if r.env.Stdin.ReadSecret == nil || !r.env.Stderr.Terminal {
 		return nil, failf(p.hint(), "%s needs a %s, and there is no terminal to ask for it", p.owner, p.name)

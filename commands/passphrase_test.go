@@ -72,7 +72,7 @@ func TestPassphraseSources(t *testing.T) {
 		{"empty file", []string{"--passphrase-file", file("g", "")}, nil, "", "", empty},
 		{"only a newline", []string{"--passphrase-fd", "0"}, nil, "\n", "", empty},
 		{"missing file", []string{"--passphrase-file", "none"}, nil, "", "", "mutual: error: reading the passphrase: open none: no such file or directory\nmutual: hint: check the path; a relative one starts at the working directory\n"},
-		{"no descriptor", []string{"--passphrase-fd", "987"}, nil, "", "", "mutual: error: reading the passphrase: read file descriptor 987: bad file descriptor\n"},
+		{"no descriptor", []string{"--passphrase-fd", "987"}, nil, "", "", "mutual: error: reading the passphrase: file descriptor 987 is not open\n"},
 		{"none", nil, nil, "abc\n", "", noTerminal},
 		{"empty variable", nil, map[string]string{envPassphrase: ""}, "", "", noTerminal},
 		{"new without a source", []string{"--new"}, nil, "abc\n", "", noTerminal},

@@ -72,9 +72,9 @@ func ListenControl(gates, elsewhere, listen string) (*Control, error) {
 	if err := os.Mkdir(gates, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("making the gate's socket: %w", err)
 	}
-	random := make([]byte, 8)
+	random := make([]byte, 4)
 	_, _ = rand.Read(random) // never fails
-	name := filepath.Join(gates, hex.EncodeToString(random))
+	name := filepath.Join(gates, fmt.Sprintf("%d-%x", os.Getpid(), random))
 	path := name + socketSuffix
 	c := &Control{listen: listen, entries: []string{path}}
 	if len(path) > maxSocketPath {
@@ -362,7 +362,7 @@ func ask(ctx context.Context, path string, epoch int64, numbers map[string]strin
 	began := now()
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	a.Gate = path
+	a.Gate = path // until it says where it listens
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
 		a.Error = oneLine(err.Error())
@@ -380,7 +380,12 @@ func ask(ctx context.Context, path string, epoch int64, numbers map[string]strin
 		err = readLine(conn, &answer)
 	}
 	a.TookMs = float64(now().Sub(began).Microseconds()) / 1000
-	if err != nil {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		a.Error = fmt.Sprintf("it did not answer within %s", askPatience)
+		return a, true
+	case err != nil:
 		a.Error = "it did not answer: " + oneLine(err.Error())
 		return a, true
 	}

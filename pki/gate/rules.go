@@ -76,7 +76,7 @@ func ParseRules(data []byte) (*Rules, error) {
 	in := yaml.NewDecoder(bytes.NewReader(data))
 	in.KnownFields(true)
 	if err := in.Decode(&file); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("reading the rules: %s", oneLine(strings.TrimPrefix(err.Error(), "yaml: ")))
+		return nil, fmt.Errorf("reading the rules: %s", yamlText(err))
 	}
 	if in.Decode(new(any)) != io.EOF {
 		return nil, errors.New("reading the rules: there is more than one document")
@@ -114,6 +114,21 @@ func ParseRules(data []byte) (*Rules, error) {
 		out.rules = append(out.rules, r)
 	}
 	return out, nil
+}
+
+// yamlText says what is wrong in a file of rules, without the words of a program.
+func yamlText(err error) string {
+	var wrong *yaml.TypeError
+	if !errors.As(err, &wrong) {
+		return oneLine(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	var out []string
+	for _, text := range wrong.Errors {
+		text, _, _ = strings.Cut(text, " in type ")
+		text, _, _ = strings.Cut(text, " into ")
+		out = append(out, text)
+	}
+	return oneLine(strings.Join(out, "; "))
 }
 
 // Admits reports whether there is anything that an identity may do.
@@ -164,14 +179,15 @@ var kinds = []string{"name", "cn", "ou", "dns", "email", "uri", "spki", "label"}
 // parsePattern reads KIND:GLOB, or GLOB for a name.
 func parsePattern(text string) (pattern, error) {
 	kind, glob, ok := strings.Cut(text, ":")
-	if !ok || !slices.Contains(kinds, kind) { // a name may be a URI
+	switch {
+	case ok && slices.Contains(kinds, kind):
+	case ok && kind != "urn" && !strings.HasPrefix(glob, "//"): // else it is the name of who has a URI
+		return pattern{}, fmt.Errorf("%q is of no kind: before the colon stands one of %s", text, strings.Join(kinds, ", "))
+	default:
 		kind, glob = "name", text
 	}
-	switch {
-	case glob == "":
+	if glob == "" {
 		return pattern{}, fmt.Errorf("%q names nobody", text)
-	case ok && kind == "name" && slices.Contains(append(kinds, "ip", "serial", "sha256"), strings.ToLower(strings.SplitN(text, ":", 2)[0])) && !strings.HasPrefix(text, "name:"):
-		return pattern{}, fmt.Errorf("%q is of no kind: before the colon stands one of %s", text, strings.Join(kinds, ", "))
 	}
 	switch kind {
 	case "dns":
@@ -293,13 +309,21 @@ func (s *RuleSource) look(now time.Time) (changed bool, err error) {
 	}
 	data, err := s.file.load(now)
 	if data == nil || err != nil {
-		return false, err
+		return false, s.stillInForce(err)
 	}
 	rules, err := ParseRules(data)
 	if err != nil {
 		s.file.read = false // it is told again while it is so
-		return false, fmt.Errorf("%s: %w", s.file.path, err)
+		return false, s.stillInForce(fmt.Errorf("%s: %w", s.file.path, err))
 	}
 	s.current.Store(rules)
 	return true, nil
+}
+
+// stillInForce says what a file that could not be read means for a gate that runs.
+func (s *RuleSource) stillInForce(err error) error {
+	if err == nil || s.current.Load() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: the last good ones are in force", err)
 }

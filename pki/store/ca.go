@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync"
 
 	"mutual/pki"
@@ -181,10 +182,10 @@ func (p *PKI) load(r caRow, keyPath string) (*authority.CA, error) {
 func (p *PKI) loadFrom(r caRow, files []string) (*authority.CA, error) {
 	err := fmt.Errorf("%w: %s is not there", ErrNoKey, files[len(files)-1])
 	for _, file := range files {
-		signer, bad := p.readKey(file)
-		if errors.Is(bad, fs.ErrNotExist) {
-			continue
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			continue // what else may not be there is not the key
 		}
+		signer, bad := p.readKey(file)
 		var ca *authority.CA
 		if bad == nil {
 			ca, bad = authority.NewCA(r.cert, signer)

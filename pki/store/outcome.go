@@ -23,6 +23,7 @@ type Outcome struct {
 	blocks  bool    // they are blocked; else they are allowed
 	would   *verb   // not nil: nothing was written
 	issuers []int64 // whose lists it changes
+	lists   []int64 // the CAs whose lists say what it asks for, also where it was so already
 }
 
 // Changed is one certificate that an act looked at.
@@ -55,6 +56,9 @@ func (o *Outcome) take(c Certificate, changed, named bool) {
 	}
 	o.Selected++
 	o.taken = append(o.taken, t)
+	if !slices.Contains(o.lists, c.issuer) {
+		o.lists = append(o.lists, c.issuer)
+	}
 }
 
 // anyChange reports whether there is anything to write down.

@@ -146,11 +146,17 @@ func (p *PKI) act(ctx context.Context, v verb, s Selection, dryRun bool) (*Outco
 		return o, nil
 	case err != nil:
 		return nil, err
-	case len(o.issuers) == 0: // no list says anything else now
-		o.CRLs, err = p.CRLs(ctx)
+	case len(o.issuers) > 0:
+		return o, p.publishAct(ctx, o)
+	}
+	// No list says anything else now, and one that should have said it may not be out.
+	if o.CRLs, err = p.CRLs(ctx); err != nil {
 		return o, err
 	}
-	return o, p.publishAct(ctx, o)
+	if slices.ContainsFunc(o.CRLs, func(l Published) bool { return slices.Contains(o.lists, l.ca) && (l.Overdue || !l.InPlace) }) {
+		return o, p.publishAct(ctx, o)
+	}
+	return o, nil
 }
 
 // change is an act that is being written: a certificate or an identity after the
