@@ -15,7 +15,6 @@ import (
 	"mutual/pki"
 	"mutual/pki/gate/proof"
 	"mutual/pki/keys"
-	"mutual/pki/profile"
 	"mutual/pki/store"
 )
 
@@ -180,19 +179,27 @@ func (r *run) demoPKI(ctx context.Context, dir string) (*store.PKI, error) {
 	return store.Init(ctx, dir, req, opts)
 }
 
-// heldIdentity issues a key and a certificate that stay in memory.
+// heldIdentity issues a key and a certificate that stay in memory; one of the kind
+// probe is short-lived.
 func (r *run) heldIdentity(ctx context.Context, p *store.PKI, kind pki.Kind, text string) (*tls.Certificate, error) {
-	name, err := pki.ParseName(text, kind)
+	name, err := pki.ParseAnyName(text)
 	if err != nil {
-		return nil, err
+		return nil, usage(err)
+	}
+	req := store.IssueRequest{Kind: kind, Name: name}
+	if kind == pki.KindProbe {
+		if req.Window.TTL, err = pki.ParseLifetime(probeLifetime); err != nil {
+			return nil, err
+		}
 	}
 	signer, err := keys.Generate(keys.P256)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
-	issued, err := p.Issue(ctx, store.IssueRequest{Kind: kind, Name: name, PublicKey: signer.Public(), Window: profile.Window{}})
+	req.PublicKey = signer.Public()
+	issued, err := p.Issue(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, usageIfRequest(err)
 	}
 	out := &tls.Certificate{PrivateKey: signer, Leaf: issued.Certificate}
 	for _, c := range issued.Chain {

@@ -19,7 +19,6 @@ import (
 	"mutual/pki/keys"
 	"mutual/pki/pemfile"
 	"mutual/pki/probe"
-	"mutual/pki/profile"
 	"mutual/pki/store"
 )
 
@@ -272,34 +271,19 @@ func (m *mintedIdentity) certificate(ctx context.Context) (*tls.Certificate, err
 
 // mintProbe issues a short-lived certificate for an identity that the
 // inventory knows. Its key never leaves the memory.
-func (r *run) mintProbe(ctx context.Context, text string) (*tls.Certificate, error) {
+func (r *run) mintProbe(ctx context.Context, text string) (out *tls.Certificate, err error) {
 	name, err := pki.ParseAnyName(text)
 	if err != nil {
 		return nil, usage(err)
 	}
-	ttl, err := pki.ParseLifetime(probeLifetime)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := keys.Generate(keys.P256)
-	if err != nil {
-		return nil, fmt.Errorf("making the key: %w", err)
-	}
-	var out *tls.Certificate
 	err = r.writing(ctx, func(p *store.PKI) error {
-		req := store.IssueRequest{Kind: pki.KindProbe, Name: name, PublicKey: signer.Public(), Window: profile.Window{TTL: ttl}}
-		if err := checkIssue(ctx, p, req, place{stdout: true}); err != nil {
+		if err := checkIssue(ctx, p, store.IssueRequest{Kind: pki.KindProbe, Name: name}, place{stdout: true}); err != nil {
 			return err
 		}
-		issued, err := p.Issue(ctx, req)
-		if err != nil {
-			return usageIfRequest(err)
+		if out, err = r.heldIdentity(ctx, p, pki.KindProbe, text); err != nil {
+			return err
 		}
-		r.note("the probe's certificate has the serial %s and ends at %s", issued.Serial, when(issued.Certificate.NotAfter))
-		out = &tls.Certificate{PrivateKey: signer, Leaf: issued.Certificate}
-		for _, c := range issued.Chain {
-			out.Certificate = append(out.Certificate, c.Raw)
-		}
+		r.note("the probe's certificate has the serial %s and ends at %s", pki.NewSerial(out.Leaf.SerialNumber), when(out.Leaf.NotAfter))
 		return nil
 	})
 	return out, err
