@@ -4,7 +4,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -216,6 +215,12 @@ func (r *run) app(l *line) *cli.App {
 }
 
 // onUsageError is told of a value that the flag package could not read.
-func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return usage(fmt.Errorf("%s", strings.Replace(err.Error(), "flag -", "flag --", 1)))
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	text := strings.Replace(err.Error(), "flag -", "flag --", 1)
+	for _, f := range c.Command.Flags {
+		if _, ok := f.(*cli.DurationFlag); ok && strings.Contains(text, "for flag --"+f.Names()[0]+":") {
+			return withHint(usagef("%s", text), "write a time as 500ms, 30s, 5m or 24h")
+		}
+	}
+	return usagef("%s", text)
 }

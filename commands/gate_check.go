@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -134,24 +133,15 @@ func (r *run) gateIdentity(ctx context.Context, what string) (id gate.Identity, 
 		if err != nil {
 			return usage(err)
 		}
-		known, err := p.Renewable(ctx, name)
+		known, err := p.Resolve(ctx, "name:"+name.String())
 		if err != nil {
 			return err
 		}
-		if len(known) == 0 {
-			return failf("list what there is with: mutual list --all", "%q has no certificate in force", what)
+		newest, ok := r.newest(known.Certificates) // whether it is in force is another question
+		if !ok {
+			return failf("list what there is with: mutual list --all", "%q has no certificate", what)
 		}
-		newest := known[0]
-		for _, c := range known {
-			if c.NotAfter.After(newest.NotAfter) {
-				newest = c
-			}
-		}
-		der, err := p.DER(ctx, newest.Fingerprint)
-		if err != nil {
-			return err
-		}
-		cert, err := x509.ParseCertificate(der)
+		cert, err := storedCertificate(ctx, p, newest)
 		if err != nil {
 			return err
 		}

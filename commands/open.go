@@ -202,7 +202,7 @@ func storeRules() []rule {
 		{match: is(store.ErrRevokedCA), hint: "what it signs nobody accepts any more; give the PKI another issuing CA with: mutual ca renew issuing --rekey"},
 		{match: is(authority.ErrIssuerExpired), hint: "give it a new certificate with: mutual ca renew issuing (mutual ca renew root, if that is what has expired)"},
 		{match: is(store.ErrNotInFiles), hint: "write the files again with: mutual crl refresh"},
-		{match: is(store.ErrLive), hint: "renew them first; --force retires it all the same, and they verify no more"},
+		{match: is(store.ErrLive), hint: "renew them first; one that was replaced counts until its grace is over, which mutual renew --grace 0 ends at once; --force retires it all the same, and they verify no more"},
 		{match: is(store.ErrNewestCA), hint: "give it a successor first: mutual ca renew issuing --rekey (or root)"},
 		{match: is(store.ErrWhichCA), hint: "name one by its key, as mutual ca show lists them"},
 		{match: is(store.ErrNoCA), hint: "name one by its key, as mutual ca show lists them"},

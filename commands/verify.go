@@ -25,7 +25,7 @@ func verifyCommand() *cli.Command {
 		Usage:     "check a certificate: chain, times, purpose, revocation",
 		ArgsUsage: "FILE",
 		Long: "Without --ca the only anchor is the root of the PKI, and its inventory says what is revoked. With --ca only the certificates of that " +
-			"file count (the self-signed ones as anchors, the others on the way there), and only --crl says what is revoked. " +
+			"file count (the self-signed ones as anchors and the others on the way there, or all as anchors where none is self-signed), and only --crl says what is revoked. " +
 			"The system's roots are never asked.\n\n" +
 			"Exits with 0 for good, 3 for bad, and 4 when it cannot be told, as without a CRL.",
 		Example: "mutual verify alice@example.com.crt\nmutual verify api.crt --purpose server --ca ca.crt --crl chain.pem --at 2027-01-01",

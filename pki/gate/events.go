@@ -3,6 +3,7 @@ package gate
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 // The events of the log.
 const (
+	eventStart   = "start"   // the gate begins
 	eventOpen    = "open"    // a connection was let in
 	eventRequest = "request" // a request was answered by the upstream
 	eventRefused = "refused" // a handshake or a request was refused
@@ -107,6 +109,20 @@ func (g *Gate) write(l *line) {
 	*l = l.end()
 	g.config.Log.write(*l, g.now())
 	lines.Put(l)
+}
+
+// started is told when the gate begins. What must be logged can be then.
+func (g *Gate) started() error {
+	var l line
+	l.time("time", g.now())
+	l.text("event", eventStart)
+	if epoch := g.epoch.Load(); epoch != nil && epoch.Number > 0 {
+		l.number("epoch", epoch.Number)
+	}
+	if err := g.config.Log.begin(l.end(), g.now()); err != nil {
+		return fmt.Errorf("writing the access log: %w", err)
+	}
+	return nil
 }
 
 // opened is told of each connection that was let in.

@@ -47,6 +47,7 @@ type Gate struct {
 
 	looking  sync.Mutex
 	warned   map[string]bool           // of looking
+	warnings atomic.Int64              // how many there are
 	lastGood atomic.Pointer[time.Time] // when the source was read last
 	shut     atomic.Pointer[Refusal]   // not nil: nobody is let in
 	epoch    atomic.Pointer[Epoch]
@@ -77,6 +78,9 @@ func New(ctx context.Context, c Config) (*Gate, error) {
 	}
 	if looked := g.Look(ctx); looked.Err != nil {
 		return nil, looked.Err
+	}
+	if err := g.started(); err != nil {
+		return nil, err
 	}
 	return g, nil
 }
@@ -141,6 +145,7 @@ func (g *Gate) warn(warnings map[string]bool) {
 		}
 	}
 	g.warned = warnings
+	g.warnings.Store(int64(len(warnings)))
 }
 
 // lookAtSource gives what is left to do when everyone who is out has been cut.
@@ -276,8 +281,8 @@ func (g *Gate) cutWhere(why func(*conn) *Refusal) int {
 	return n
 }
 
-func count(did bool) int {
-	if did {
+func count(is bool) int {
+	if is {
 		return 1
 	}
 	return 0

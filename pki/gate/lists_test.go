@@ -81,6 +81,17 @@ func TestNotOlder(t *testing.T) {
 	}
 }
 
+// A CA without a list is told of: nobody below it is let in.
+func TestMissingLists(t *testing.T) {
+	l := lists{t, pkitest.NewHierarchy(t, pkitest.Config{})}
+	root, issuing := l.h.Root.Certificate(), l.h.Issuing.Certificate()
+	of := l.made(issuing, "issuing-p256", 1, pkitest.Now(), pkitest.Now().Add(time.Hour), nil)
+	warned := missing([]*x509.Certificate{root, issuing}, []*crl.List{of})
+	if len(warned) != 1 || !strings.Contains(warned[0], root.Subject.CommonName) {
+		t.Errorf("%q", warned)
+	}
+}
+
 // With ServeExpired the newest of the lists that have expired answers.
 func TestServeExpired(t *testing.T) {
 	l := lists{t, pkitest.NewHierarchy(t, pkitest.Config{})}

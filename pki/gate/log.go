@@ -41,6 +41,17 @@ func NewLog(open func() (io.WriteCloser, error), must bool) (*Log, error) {
 	return l, nil
 }
 
+// begin writes the first line before it returns. An error is of a log that must be
+// written.
+func (l *Log) begin(b []byte, now time.Time) error {
+	_, err := l.out.Write(append(bytes.Clone(b), '\n'))
+	if err != nil && !l.must {
+		l.write(b, now)
+		return nil
+	}
+	return err
+}
+
 // write adds a line.
 func (l *Log) write(b []byte, now time.Time) {
 	l.mu.Lock()

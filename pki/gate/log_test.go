@@ -155,6 +155,26 @@ func TestLogTakesNothing(t *testing.T) {
 	})
 }
 
+// A gate whose log must be written does not start where it cannot be.
+func TestLogCannotBegin(t *testing.T) {
+	f := newFixture(t, options{})
+	for _, must := range []bool{true, false} {
+		c := f.config(options{})
+		_ = c.Log.Close()
+		out := &stuck{release: make(chan struct{}), fail: errors.New("no room")}
+		close(out.release)
+		var err error
+		if c.Log, err = NewLog(func() (io.WriteCloser, error) { return out, nil }, must); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(t.Context(), c); (err != nil) != must {
+			t.Errorf("must be written %v: %v", must, err)
+		}
+		_ = c.Log.Close()    // it fails
+		_ = c.Source.Close() // only read
+	}
+}
+
 // With LogMustWrite nothing is let through while the log cannot be written, and
 // it is again when it can.
 func TestLogMustWrite(t *testing.T) {

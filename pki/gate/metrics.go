@@ -128,6 +128,8 @@ func (g *Gate) WriteMetrics(out io.Writer) error {
 		gauge(w, "mutual_gate_source_age_seconds", "How long ago what says who is revoked was read.", g.now().Sub(*last).Seconds())
 	}
 	gauge(w, "mutual_gate_log_dropped_lines", "Lines of the access log for which there was no room.", float64(g.config.Log.Dropped()))
+	gauge(w, "mutual_gate_log_failing", "Whether the last write of the access log failed.", float64(count(g.config.Log.broken() != nil)))
+	gauge(w, "mutual_gate_warnings", "What a person should look at, as it was said on standard error.", float64(g.warnings.Load()))
 	if cert := g.config.Certificate.current.Load(); cert != nil {
 		gauge(w, "mutual_gate_server_certificate_not_after_seconds", "When the server's certificate ends, in Unix time.", float64(cert.Leaf.NotAfter.Unix()))
 	}

@@ -101,6 +101,7 @@ func (s *FileSource) Look(ctx context.Context) (Change, error) {
 	for _, problem := range problems {
 		s.warned = append(s.warned, problem.Error()+": the last good one is in force")
 	}
+	s.warned = append(s.warned, missing(slices.Concat(next.anchors, next.intermediates), next.lists)...)
 	s.warned = append(s.warned, ageing(next.lists, now, s.config.ServeExpired)...)
 	return Change{All: changed}, nil
 }
@@ -271,6 +272,18 @@ func samePlace(a, b *crl.List) bool {
 // older reports whether a list is older than one in whose place it stands.
 func older(l, than *crl.List) bool {
 	return l.ThisUpdate().Before(than.ThisUpdate()) || l.Number() != nil && than.Number() != nil && l.Number().Cmp(than.Number()) < 0
+}
+
+// missing says of which CAs there is no list: nothing can be told of what they have
+// issued.
+func missing(cas []*x509.Certificate, lists []*crl.List) []string {
+	var out []string
+	for _, ca := range cas {
+		if !slices.ContainsFunc(lists, func(l *crl.List) bool { return bytes.Equal(l.Issuer(), ca.RawSubject) }) {
+			out = append(out, fmt.Sprintf("there is no revocation list of the CA %s: nobody below it is let in", oneLine(pki.DistinguishedName(ca.Subject))))
+		}
+	}
+	return out
 }
 
 // ageing says which lists are past two thirds of their life, or over.
