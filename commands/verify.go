@@ -14,6 +14,7 @@ import (
 	"mutual/commands/ui"
 	"mutual/pki"
 	"mutual/pki/chain"
+	"mutual/pki/gate"
 	"mutual/pki/pemfile"
 	"mutual/pki/store"
 )
@@ -210,26 +211,15 @@ func relyOnPKI(ctx context.Context, p *store.PKI, o *chain.Options, past bool) e
 	return nil
 }
 
-// inventoryStatus answers from the inventory. A certificate that is genuine
-// and not in it is not good: somebody else may have the CA's key. When a time
-// in the past was asked for, what was revoked after it was good then.
+// inventoryStatus answers from the inventory. When a time in the past was asked for,
+// what was revoked after it was good then.
 func inventoryStatus(ctx context.Context, p *store.PKI, past bool) chain.RevocationFunc {
 	return func(path []*x509.Certificate, at time.Time) chain.RevocationStatus {
-		known, err := p.Lookup(ctx, pki.FingerprintOf(path[0].Raw))
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return chain.RevocationStatus{Detail: "it is not in the inventory of this PKI"}
-		case err != nil:
-			return chain.RevocationStatus{Detail: err.Error()}
-		case known.Revocation == nil && known.Retired:
-			return chain.RevocationStatus{Detail: "the CA that issued it is retired, and no list speaks for it any more"}
-		case known.Revocation == nil:
-			return chain.RevocationStatus{Outcome: chain.Good, Detail: "the inventory knows it"}
-		case past && at.Before(known.Revocation.Done):
-			return chain.RevocationStatus{Outcome: chain.Good, Detail: "revoked only later, at " + when(known.Revocation.Done)}
+		status := gate.InventoryStatus(p.Lookup(ctx, pki.FingerprintOf(path[0].Raw)))
+		if past && status.Revoked && at.Before(status.At) {
+			return chain.RevocationStatus{Outcome: chain.Good, Detail: "revoked only later, at " + when(status.At)}
 		}
-		return chain.RevocationStatus{Outcome: chain.Bad, Revoked: true, Reason: known.Revocation.Reason, At: known.Revocation.Done,
-			Detail: fmt.Sprintf("revoked at %s: %s", when(known.Revocation.Done), known.Revocation.Reason)}
+		return status
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"mutual/pki"
+
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -24,12 +26,12 @@ func judgeConstraints(r *Result, path []*x509.Certificate) {
 		}
 		for _, c := range path[:i+1] {
 			for _, email := range c.EmailAddresses {
-				if !within(email, ca.PermittedEmailAddresses, ca.ExcludedEmailAddresses, matchesEmail) {
+				if !within(email, ca.PermittedEmailAddresses, ca.ExcludedEmailAddresses, pki.MailboxWithin) {
 					r.set(CheckChain, Bad, "the email address %q is outside the name constraints of %s", clip(email), subjectText(ca))
 				}
 			}
 			for _, uri := range c.URIs {
-				if !within(uri.Hostname(), ca.PermittedURIDomains, ca.ExcludedURIDomains, matchesHost) {
+				if !within(uri.Hostname(), ca.PermittedURIDomains, ca.ExcludedURIDomains, pki.HostWithin) {
 					r.set(CheckChain, Bad, "the URI %q is outside the name constraints of %s", clip(uri.String()), subjectText(ca))
 				}
 			}
@@ -46,32 +48,9 @@ func misread(detail string) bool {
 
 // within reports whether a name is permitted and not excluded. Without a
 // permitted name all are; the empty constraint matches every name.
-func within(name string, permitted, excluded []string, matches func(constraint, name string) bool) bool {
-	match := func(c string) bool { return c == "" || matches(c, name) }
+func within(name string, permitted, excluded []string, in func(name, subtree string) bool) bool {
+	match := func(c string) bool { return c == "" || in(name, c) }
 	return (len(permitted) == 0 || slices.ContainsFunc(permitted, match)) && !slices.ContainsFunc(excluded, match)
-}
-
-// matchesEmail compares with a mailbox, a host or, with a leading dot, the
-// hosts below a domain. The local part is case-sensitive.
-func matchesEmail(constraint, email string) bool {
-	at := strings.LastIndexByte(email, '@')
-	if at < 0 {
-		return false
-	}
-	if i := strings.LastIndexByte(constraint, '@'); i >= 0 {
-		return constraint[:i] == email[:at] && strings.EqualFold(constraint[i+1:], email[at+1:])
-	}
-	return matchesHost(constraint, email[at+1:])
-}
-
-// matchesHost compares with a host or, with a leading dot, the hosts below a
-// domain.
-func matchesHost(constraint, host string) bool {
-	if strings.HasPrefix(constraint, ".") {
-		at := len(host) - len(constraint)
-		return at > 0 && strings.EqualFold(host[at:], constraint)
-	}
-	return strings.EqualFold(constraint, host)
 }
 
 // supportedConstraints reports whether a NameConstraints holds only names of

@@ -228,23 +228,10 @@ func (s *PKISource) lookup(ctx context.Context, p *store.PKI, f pki.Fingerprint)
 
 // statusOf says what the inventory knows of a certificate.
 func (s *PKISource) statusOf(known store.Certificate, err error) chain.RevocationStatus {
-	switch {
-	case errors.Is(err, store.ErrNotFound) && s.config.AnyGenuine:
+	if errors.Is(err, store.ErrNotFound) && s.config.AnyGenuine {
 		return chain.RevocationStatus{Outcome: chain.Good, Detail: "any genuine certificate is let in"}
-	case errors.Is(err, store.ErrNotFound):
-		return chain.RevocationStatus{Detail: "it is genuine, and not in the inventory of this PKI"}
-	case err != nil:
-		return chain.RevocationStatus{Detail: err.Error()}
-	case known.Revocation != nil:
-		what := "revoked"
-		if known.Revocation.Reason == pki.CertificateHold {
-			what = "held"
-		}
-		return chain.RevocationStatus{Outcome: chain.Bad, Revoked: true, Reason: known.Revocation.Reason, At: known.Revocation.Done, Detail: what}
-	case known.Retired:
-		return chain.RevocationStatus{Detail: "the CA that issued it is retired"}
 	}
-	return chain.RevocationStatus{Outcome: chain.Good, Detail: "the inventory knows it"}
+	return InventoryStatus(known, err)
 }
 
 // Issuers implements Source.

@@ -128,14 +128,14 @@ func checkPermitted(san *pki.SAN, issuer *x509.Certificate) error {
 	}
 	for _, mailbox := range san.Email() {
 		if !permitted(issuer.PermittedEmailAddresses, func(c string) bool {
-			return mailboxPermitted(mailbox, c)
+			return pki.MailboxWithin(mailbox, c)
 		}) {
 			return outside("email address", mailbox, issuer.PermittedEmailAddresses)
 		}
 	}
 	for _, text := range san.URI() {
 		u, err := url.Parse(text)
-		if err != nil || !permitted(issuer.PermittedURIDomains, func(c string) bool { return hostPermitted(u.Hostname(), c) }) {
+		if err != nil || !permitted(issuer.PermittedURIDomains, func(c string) bool { return pki.HostWithin(u.Hostname(), c) }) {
 			return outside("URI", text, issuer.PermittedURIDomains)
 		}
 	}
@@ -157,24 +157,6 @@ func checkPermittedIPs(ips []net.IP, ranges []*net.IPNet) error {
 
 func permitted(constraints []string, covers func(string) bool) bool {
 	return len(constraints) == 0 || slices.ContainsFunc(constraints, covers)
-}
-
-// mailboxPermitted compares the local part exactly and the host without regard
-// to case (RFC 5280, Section 7.5).
-func mailboxPermitted(mailbox, constraint string) bool {
-	local, host, _ := strings.Cut(mailbox, "@")
-	if wantLocal, wantHost, ok := strings.Cut(constraint, "@"); ok {
-		return local == wantLocal && strings.EqualFold(host, wantHost)
-	}
-	return hostPermitted(host, constraint)
-}
-
-func hostPermitted(host, constraint string) bool {
-	host = strings.ToLower(host)
-	if strings.HasPrefix(constraint, ".") {
-		return strings.HasSuffix(host, constraint)
-	}
-	return host == constraint
 }
 
 func outside(what, name string, constraints []string) error {

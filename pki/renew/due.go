@@ -64,10 +64,14 @@ func (o Outcome) interrupted(ctx context.Context) bool {
 
 // Due gives the certificates that are due among those whose files the PKI
 // knows, and when the next one will be (zero: none). Those of a killed renewal
-// are due at once. Who is revoked, held or blocked is not renewed, nor whose key
-// is elsewhere, unless the key stays.
+// are due at once, and so are those of a CA that is revoked. Who is revoked, held
+// or blocked is not renewed, nor whose key is elsewhere, unless the key stays.
 func (r *Renewer) Due(ctx context.Context, rule Rule, o Options) (due []store.Placed, next time.Time, err error) {
 	placed, err := r.PKI.Placed(ctx)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	dead, err := r.PKI.RevokedCAs(ctx)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -76,7 +80,7 @@ func (r *Renewer) Due(ctx context.Context, rule Rule, o Options) (due []store.Pl
 		at := rule.Due(p.Certificate)
 		switch {
 		case p.Revocation != nil || p.NameBlocked || !o.canRenew(p):
-		case p.Pending || !now.Before(at):
+		case p.Pending || !now.Before(at) || dead[string(p.IssuerKeyID)]:
 			due = append(due, p)
 		case next.IsZero() || at.Before(next):
 			next = at

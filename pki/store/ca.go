@@ -148,6 +148,25 @@ func (p *PKI) CACertificates(ctx context.Context, role pki.Kind) ([]*x509.Certif
 	return out, nil
 }
 
+// RevokedCAs gives the key identifiers of the CAs in use that are revoked: what they
+// have issued is let in nowhere.
+func (p *PKI) RevokedCAs(ctx context.Context) (map[string]bool, error) {
+	rows, err := caRows(ctx, p.db)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	for _, r := range rows {
+		switch err := checkNotRevoked(ctx, p.db, r.keyID); {
+		case errors.Is(err, ErrRevokedCA):
+			out[string(r.keyID)] = true
+		case err != nil:
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Issuing returns the issuing CA with its key; it may ask for the passphrase.
 func (p *PKI) Issuing(ctx context.Context) (*authority.CA, error) {
 	r, err := p.caRow(ctx, pki.KindIssuing)
