@@ -144,7 +144,7 @@ func TestPrepareNeedsAValidIssuer(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 	wantError(t, err, "the issuing CA has expired: CN=Test Issuing CA, at 2026-12-01T12:00:00Z")
-	_, err = h.Issuing.IssueCRL(nil, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), end.Add(time.Hour))
+	_, err = pkitest.IssueCRL(h.Issuing, nil, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), end.Add(time.Hour))
 	if !errors.Is(err, authority.ErrIssuerExpired) {
 		t.Errorf("a CRL after its end: %v", err)
 	}

@@ -180,18 +180,3 @@ func (d *DraftCRL) check(list *crl.List) error {
 	}
 	return nil
 }
-
-// IssueCRL signs the CRL that follows the last one, with every revoked
-// certificate that still belongs there.
-func (ca *CA) IssueCRL(revoked []Revoked, last LastCRL, lifetime pki.Lifetime, now time.Time) (*CRL, error) {
-	d, err := ca.DraftCRL(last, lifetime, now, len(revoked))
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range revoked {
-		if err := d.Put(r); err != nil {
-			return nil, err
-		}
-	}
-	return d.Issue(nil)
-}

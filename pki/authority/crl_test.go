@@ -21,7 +21,7 @@ func revokedAt(serial uint32, reason pki.Reason, done time.Time) authority.Revok
 // issueCRL issues a list and reads it back.
 func issueCRL(t *testing.T, ca *authority.CA, revoked []authority.Revoked, last authority.LastCRL, now time.Time) (*authority.CRL, *crl.List) {
 	t.Helper()
-	made, err := ca.IssueCRL(revoked, last, pkitest.MustLifetime(t, "30d"), now)
+	made, err := pkitest.IssueCRL(ca, revoked, last, pkitest.MustLifetime(t, "30d"), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,13 +193,13 @@ func TestCRLIsTheCAs(t *testing.T) {
 func TestIssueCRLRefusesRemoveFromCRL(t *testing.T) {
 	h := pkitest.NewHierarchy(t, pkitest.Config{})
 	for _, reason := range []pki.Reason{pki.RemoveFromCRL, 7} {
-		made, err := h.Issuing.IssueCRL([]authority.Revoked{revokedAt(7, reason, pkitest.Now())}, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), pkitest.Now())
+		made, err := pkitest.IssueCRL(h.Issuing, []authority.Revoked{revokedAt(7, reason, pkitest.Now())}, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), pkitest.Now())
 		if err == nil || made != nil {
 			t.Errorf("%s: %v, %v", reason, made, err)
 		}
 	}
 	twice := []authority.Revoked{revokedAt(7, 0, pkitest.Now()), revokedAt(7, 0, pkitest.Now())}
-	if _, err := h.Issuing.IssueCRL(twice, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), pkitest.Now()); err == nil || errors.Is(err, authority.ErrIssuerExpired) {
+	if _, err := pkitest.IssueCRL(h.Issuing, twice, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), pkitest.Now()); err == nil || errors.Is(err, authority.ErrIssuerExpired) {
 		t.Errorf("a serial that is there twice: %v", err)
 	}
 }

@@ -103,7 +103,7 @@ func goldenLeaf(t *testing.T, h *pkitest.Hierarchy, kind pki.Kind, name, key str
 
 func TestGoldenCRLs(t *testing.T) {
 	h := pkitest.NewHierarchy(t, pkitest.Config{})
-	empty, err := h.Root.IssueCRL(nil, authority.LastCRL{}, pkitest.MustLifetime(t, "1y"), pkitest.Now())
+	empty, err := pkitest.IssueCRL(h.Root, nil, authority.LastCRL{}, pkitest.MustLifetime(t, "1y"), pkitest.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestGoldenCRLs(t *testing.T) {
 	for i, reason := range []pki.Reason{pki.Unspecified, pki.KeyCompromise, pki.CertificateHold, pki.PrivilegeWithdrawn} {
 		revoked = append(revoked, revokedAt(uint32(9-i), reason, pkitest.Now()))
 	}
-	list, err := h.Issuing.IssueCRL(revoked, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), pkitest.Now())
+	list, err := pkitest.IssueCRL(h.Issuing, revoked, authority.LastCRL{}, pkitest.MustLifetime(t, "30d"), pkitest.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -195,3 +195,18 @@ func (h *Hierarchy) Leaf(t testing.TB, req profile.Request, name string, serial 
 	}
 	return cert
 }
+
+// IssueCRL signs the CRL that follows the last one, with every revoked certificate
+// that still belongs there.
+func IssueCRL(ca *authority.CA, revoked []authority.Revoked, last authority.LastCRL, lifetime pki.Lifetime, now time.Time) (*authority.CRL, error) {
+	d, err := ca.DraftCRL(last, lifetime, now, len(revoked))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range revoked {
+		if err := d.Put(r); err != nil {
+			return nil, err
+		}
+	}
+	return d.Issue(nil)
+}

@@ -7,6 +7,7 @@ import (
 
 	"mutual/pki"
 	"mutual/pki/authority"
+	"mutual/pki/pkitest"
 )
 
 // A revocation that is gone from the database must not be gone from the list
@@ -68,7 +69,7 @@ func TestDateOfAHoldThatBecomesARevocation(t *testing.T) {
 	record(pki.CertificateHold, 1)
 	ca, err := f.Issuing(t.Context())
 	f.must(err)
-	made, err := ca.IssueCRL([]authority.Revoked{{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation}},
+	made, err := pkitest.IssueCRL(ca, []authority.Revoked{{Serial: c.Serial, NotAfter: c.NotAfter, Revocation: *c.Revocation}},
 		authority.LastCRL{}, lifetime("30d"), f.now)
 	f.must(err)
 	record(pki.KeyCompromise, 2)
