@@ -184,42 +184,32 @@ func TestKillsBesideGate(t *testing.T) {
 
 	var armed atomic.Bool
 	var mu sync.Mutex
-	after, at := 0, 0 // calls since it was armed, and which of them is the last
-	g.start(func(int, string) fate {
+	after, at := 0, 0 // calls since it was armed, and before which of them it is killed
+	counted := func(int, string) fate {
 		if !armed.Load() {
 			return fate{}
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		after++
-		return fate{}
-	})
+		return fate{kill: after == at}
+	}
+	g.start(counted)
 	armed.Store(true)
 	g.revokeBeside(g.issue())
-	time.Sleep(100 * time.Millisecond) // what it does when it has answered
 	g.end()
 	total = after
 	for _, at = range g.points(total) {
 		armed.Store(false)
 		after = 0
-		g.start(func(int, string) fate {
-			if !armed.Load() {
-				return fate{}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			after++
-			return fate{kill: after == at}
-		})
+		g.start(counted)
 		h := g.issue()
 		if !g.isIn(h) {
 			t.Errorf("%s is not let in", h.name)
 		}
 		armed.Store(true)
 		g.revokeBeside(h)
-		time.Sleep(50 * time.Millisecond)
 		g.end()
-		armed.Store(false)
 		g.start(nothing)
 		for _, h := range g.holders {
 			g.check(fmt.Sprintf("the gate was killed at call %d, and started again", at), h, 0)
@@ -240,4 +230,5 @@ func (g *guarded) revokeBeside(h holder) {
 	if !g.isRevoked(h) {
 		g.t.Errorf("it is not on record:\n%s", out)
 	}
+	time.Sleep(50 * time.Millisecond) // for what the gate does when it has answered
 }
