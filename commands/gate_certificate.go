@@ -44,18 +44,20 @@ func (j *gateJob) certificate(ctx context.Context, c *cli.Context) error {
 	if i.dir, err = j.r.pkiDir(); err != nil {
 		return err
 	}
-	release, err := i.open(ctx, state)
-	if err != nil {
+	if err := i.open(ctx, state); err != nil {
 		return err
 	}
-	defer release()
-	if !i.usable() {
-		if err := i.issue(ctx); err != nil {
-			return err
-		}
+	load := func() (err error) {
+		j.config.Certificate, err = gate.CertificateFiles(i.file+".crt", i.file+".key", func() { j.group.Go(func() { i.renew(ctx) }) }, j.r.now())
+		return err
 	}
-	j.config.Certificate, err = gate.CertificateFiles(i.file+".crt", i.file+".key", func() { j.group.Go(func() { i.renew(ctx) }) }, j.r.now())
-	return err
+	if i.usable() && load() == nil {
+		return nil
+	}
+	if err := i.issueAlone(ctx); err != nil {
+		return err
+	}
+	return load()
 }
 
 // usableNames leaves out what no certificate may have.
@@ -78,29 +80,13 @@ type gateIssuer struct {
 }
 
 // open finds out where the certificate lies, and whether to issue one takes a
-// passphrase. Until release is called no other gate issues one there, and nobody
-// renews what lies there.
-func (i *gateIssuer) open(ctx context.Context, state string) (release func(), err error) {
+// passphrase.
+func (i *gateIssuer) open(ctx context.Context, state string) error {
 	p, err := store.Open(ctx, i.dir, i.r.followOptions())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := i.read(ctx, p, state); err != nil {
-		_ = p.Close() // the first error is the one to report
-		return nil, err
-	}
-	next, err := p.QueueRenewal(ctx)
-	if err != nil {
-		_ = p.Close() // as above
-		return nil, err
-	}
-	return func() {
-		next()
-		_ = p.Close() // only read
-	}, nil
-}
-
-func (i *gateIssuer) read(ctx context.Context, p *store.PKI, state string) error {
+	defer func() { _ = p.Close() }() // only read
 	identity, err := p.Identity(ctx)
 	if err != nil {
 		return err
@@ -144,6 +130,30 @@ func (i *gateIssuer) usable() bool {
 		}
 	}
 	return true
+}
+
+// issueAlone has one issued, unless another gate that starts at the same time has
+// done so meanwhile. Nobody renews what lies there while it does.
+func (i *gateIssuer) issueAlone(ctx context.Context) error {
+	if i.encrypted { // asked for before anybody has to wait for this
+		if _, err := i.r.readPassphrase(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := store.Open(ctx, i.dir, i.r.followOptions())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Close() }() // only read
+	release, err := p.QueueRenewal(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if i.usable() {
+		return nil
+	}
+	return i.issue(ctx)
 }
 
 // issue has one issued, in the place of what lies there.

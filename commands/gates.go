@@ -130,5 +130,5 @@ func unsureOfGates(answers []gate.Acknowledged) error {
 // followOptions are what a gate needs of the process to follow a PKI: it never
 // asks for a passphrase.
 func (r *run) followOptions() store.Options {
-	return store.Options{Now: r.env.Now, Actor: actor()}
+	return store.Options{Now: r.env.Now, Actor: actor(), Waiting: func(what string) { r.note("waiting for %s", what) }}
 }

@@ -406,7 +406,9 @@ func (g *Gate) welcome(c *conn) {
 	if err == nil {
 		state := secure.ConnectionState()
 		c.state.Store(&state)
-		err = c.settle()
+		if err = c.settle(); err != nil {
+			_ = secure.CloseWrite() // an orderly end: it is too late for another alert
+		}
 	}
 	if err == nil {
 		err = c.SetDeadline(time.Time{})

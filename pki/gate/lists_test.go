@@ -74,10 +74,14 @@ func TestNotOlder(t *testing.T) {
 	}
 	s := &FileSource{}
 	s.state.Store(&fileState{lists: []*crl.List{of(onlyUsers, 9), of(onlyUsers, 10), of(onlyCAs, 12)}})
-	for _, n := range s.Numbers() {
-		if n.Int64() != 10 {
-			t.Errorf("of all it has read at least %s", n)
+	numbers := s.Numbers()
+	for _, n := range numbers {
+		if n.Int64() != 10 || len(numbers) != 1 {
+			t.Errorf("of all it has read at least %s", numbers)
 		}
+	}
+	if len(numbers) == 0 {
+		t.Error("it has read none")
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 type Log struct {
 	mu      sync.Mutex
 	pending []byte
-	dropped int64 // since the log has said so
-	total   int64 // dropped in all
-	failing error // why the last write failed
+	dropped int64     // since the log has said so
+	newest  time.Time // of the lines
+	total   int64     // dropped in all
+	failing error     // why the last write failed
 	out     io.WriteCloser
 	open    func() (io.WriteCloser, error)
 	must    bool
@@ -41,32 +42,23 @@ func NewLog(open func() (io.WriteCloser, error), must bool) (*Log, error) {
 	return l, nil
 }
 
-// begin writes the first line before it returns. An error is of a log that must be
-// written.
+// begin writes the first line: of a log that must be written before it returns.
 func (l *Log) begin(b []byte, now time.Time) error {
-	_, err := l.out.Write(append(bytes.Clone(b), '\n'))
-	if err != nil && !l.must {
+	if !l.must {
 		l.write(b, now)
 		return nil
 	}
+	_, err := l.out.Write(append(bytes.Clone(b), '\n')) // nothing else is written yet
 	return err
 }
 
 // write adds a line.
 func (l *Log) write(b []byte, now time.Time) {
 	l.mu.Lock()
+	l.newest = now
 	if len(l.pending)+len(b) > maxPending {
-		l.dropped++
-		l.total++
+		l.drop(1)
 	} else {
-		if l.dropped > 0 {
-			var lost line
-			lost.time("time", now)
-			lost.text("event", "dropped")
-			lost.number("lines", l.dropped)
-			l.pending = append(append(l.pending, lost.end()...), '\n')
-			l.dropped = 0
-		}
 		l.pending = append(append(l.pending, b...), '\n')
 	}
 	l.mu.Unlock()
@@ -74,6 +66,11 @@ func (l *Log) write(b []byte, now time.Time) {
 	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+func (l *Log) drop(lines int64) {
+	l.dropped += lines
+	l.total += lines
 }
 
 // gather is how long lines are gathered before they are written together.
@@ -104,19 +101,29 @@ func (l *Log) run() {
 	}
 }
 
-// flush writes what waits, and gives its memory back. What could not be written
-// goes on waiting.
+// flush writes what waits and how many lines were dropped behind it, and gives its
+// memory back. What could not be written goes on waiting.
 func (l *Log) flush(spare []byte) ([]byte, error) {
 	l.mu.Lock()
-	batch, out := l.pending, l.out
-	l.pending = spare[:0]
+	batch, out, dropped, newest := l.pending, l.out, l.dropped, l.newest
+	l.pending, l.dropped = spare[:0], 0
 	l.mu.Unlock()
 	n, err := 0, error(nil)
 	if len(batch) > 0 {
 		n, err = out.Write(batch)
 	}
+	if err == nil && dropped > 0 {
+		var lost line
+		lost.time("time", newest)
+		lost.text("event", "dropped")
+		lost.number("lines", dropped)
+		if _, err = out.Write(append(lost.end(), '\n')); err == nil {
+			dropped = 0
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.dropped += dropped * int64(count(err != nil))
 	if l.failing = err; err != nil {
 		l.pending = append(append([]byte{}, batch[n:]...), l.pending...)
 		l.trim()
@@ -131,10 +138,8 @@ func (l *Log) trim() {
 		return
 	}
 	end := bytes.LastIndexByte(l.pending[:maxPending], '\n') + 1
-	lost := int64(bytes.Count(l.pending[end:], []byte("\n")))
+	l.drop(int64(bytes.Count(l.pending[end:], []byte("\n"))))
 	l.pending = l.pending[:end]
-	l.dropped += lost
-	l.total += lost
 }
 
 // retry waits until a log that failed is worth another try. It is not when the

@@ -109,13 +109,13 @@ func TestLogFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := bytes.Repeat([]byte("x"), 1<<20)
+		text := bytes.Repeat([]byte("x"), 1<<10)
 		written := int64(0)
 		l.write(text, time.Now())
 		written++
 		for range 4 {
 			<-out.entered
-			for range 10 {
+			for range 10 << 10 {
 				l.write(text, time.Now())
 				written++
 			}

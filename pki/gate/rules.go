@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -181,8 +182,10 @@ func parsePattern(text string) (pattern, error) {
 	kind, glob, ok := strings.Cut(text, ":")
 	switch {
 	case ok && slices.Contains(kinds, kind):
+	case ok && isAddress(text): // it is a name like any other
+		kind, glob = "name", text
 	case ok && kind != "urn" && !strings.HasPrefix(glob, "//"): // else it is the name of who has a URI
-		return pattern{}, fmt.Errorf("%q is of no kind: before the colon stands one of %s", text, strings.Join(kinds, ", "))
+		return pattern{}, fmt.Errorf("%q is of no kind: before the colon stands one of %s (name:%s for a name)", text, strings.Join(kinds, ", "), text)
 	default:
 		kind, glob = "name", text
 	}
@@ -200,6 +203,11 @@ func parsePattern(text string) (pattern, error) {
 		glob = pin
 	}
 	return pattern{kind, glob}, nil
+}
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
 }
 
 // parsePin reads the SHA-256 of a SubjectPublicKeyInfo, in hex or in base64 as in

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -72,19 +73,21 @@ func (f *fixture) withoutKey(cert tls.Certificate) {
 // Whoever has only seen a certificate takes nothing away from its holder, and what
 // the log says of such a handshake does not look like the holder's.
 func TestWithoutTheKey(t *testing.T) {
-	f := newFixture(t, options{config: func(c *Config) { c.Limits.PerIdentity, c.Limits.Handshake = 2, time.Second }})
+	f := newFixture(t, options{config: func(c *Config) { c.Limits.PerIdentity, c.Limits.Handshake = 2, time.Minute }})
 	alice := f.issue(pki.KindClient, "alice")
-	for range 4 {
+	const strangers = 4
+	for range strangers {
 		f.withoutKey(alice)
 	}
-	claimed := func() bool {
-		_, certs := f.gate.index.size()
-		return certs == 1
-	}
-	if !eventually(claimed) {
+	if !eventually(func() bool { return len(f.gate.index.of(pki.FingerprintOf(alice.Leaf.Raw))) == strangers }) {
 		t.Fatal("the gate has not seen the certificate")
 	}
 	f.wantIn(alice)
+	for _, c := range f.gate.index.of(pki.FingerprintOf(alice.Leaf.Raw)) {
+		if c.state.Load() == nil {
+			_ = c.Conn.SetDeadline(time.Unix(1, 0)) // as if the time for the handshake were over
+		}
+	}
 	late := f.await("the end of a handshake", func(e entry) bool { return e.Code == string(CodeHandshake) })
 	if late.Identity != "alice" || late.KeyProven == nil || *late.KeyProven {
 		t.Errorf("%+v", late)
@@ -100,7 +103,14 @@ func TestTooManyOfOne(t *testing.T) {
 	f := newFixture(t, options{config: func(c *Config) { c.Limits.PerIdentity = 1 }})
 	alice := f.issue(pki.KindClient, "alice")
 	f.liveConn(alice)
-	f.wantOut(&alice)
+	conn, err := tls.Dial("tcp", f.address, &tls.Config{RootCAs: f.roots, ServerName: "localhost", Certificates: []tls.Certificate{alice}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if n, err := conn.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		t.Errorf("the client reads %d octets, %v", n, err)
+	}
 	e := f.await("a refusal", func(e entry) bool { return e.Event == eventRefused })
 	if e.Code != string(CodeTooMany) || e.Identity != "alice" || e.KeyProven != nil {
 		t.Errorf("%+v", e)

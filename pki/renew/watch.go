@@ -100,6 +100,10 @@ func (w *Watch) look(ctx context.Context, r *Renewer) (next time.Time, err error
 	if err != nil {
 		return next, err
 	}
+	dead, err := r.PKI.RevokedCAs(ctx)
+	if err != nil {
+		return next, err
+	}
 	left := 0
 	for _, p := range placed {
 		if ctx.Err() != nil {
@@ -121,7 +125,7 @@ func (w *Watch) look(ctx context.Context, r *Renewer) (next time.Time, err error
 		}
 		left++
 		k.stopped = false
-		at, err := w.tend(ctx, r, k, p)
+		at, err := w.tend(ctx, r, k, p, p.Pending || dead[string(p.IssuerKeyID)])
 		if err != nil {
 			return next, err
 		}
@@ -148,11 +152,14 @@ func (w *Watch) stop(k *watched, p store.Placed) error {
 	return w.Stopped(p)
 }
 
-// tend renews a certificate if it is due, and says when it wants to be looked
-// at again.
-func (w *Watch) tend(ctx context.Context, r *Renewer, k *watched, p store.Placed) (time.Time, error) {
+// tend renews a certificate if it is due, or to be renewed at once, and says when it
+// wants to be looked at again.
+func (w *Watch) tend(ctx context.Context, r *Renewer, k *watched, p store.Placed, atOnce bool) (time.Time, error) {
 	now := w.Now()
 	due := w.due(p)
+	if atOnce {
+		due = now
+	}
 	switch {
 	case p.Revocation != nil: // held
 		return now.Add(longestRest), nil
@@ -181,9 +188,6 @@ func (w *Watch) tend(ctx context.Context, r *Renewer, k *watched, p store.Placed
 // to certificate, so that many that were issued together are not renewed
 // together. It is always the same for one: a restart does not change it.
 func (w *Watch) due(p store.Placed) time.Time {
-	if p.Pending {
-		return time.Time{}
-	}
 	most := min(mostJitter, p.NotAfter.Sub(p.Issued)/20)
 	return w.Rule.Due(p.Certificate).Add(spread(p.Fingerprint, most))
 }

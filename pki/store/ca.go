@@ -148,8 +148,8 @@ func (p *PKI) CACertificates(ctx context.Context, role pki.Kind) ([]*x509.Certif
 	return out, nil
 }
 
-// RevokedCAs gives the key identifiers of the CAs in use that are revoked: what they
-// have issued is let in nowhere.
+// RevokedCAs gives the key identifiers of the CAs in use that are revoked for good:
+// what they have issued is let in nowhere.
 func (p *PKI) RevokedCAs(ctx context.Context) (map[string]bool, error) {
 	rows, err := caRows(ctx, p.db)
 	if err != nil {
@@ -157,10 +157,7 @@ func (p *PKI) RevokedCAs(ctx context.Context) (map[string]bool, error) {
 	}
 	out := map[string]bool{}
 	for _, r := range rows {
-		switch err := checkNotRevoked(ctx, p.db, r.keyID); {
-		case errors.Is(err, ErrRevokedCA):
-			out[string(r.keyID)] = true
-		case err != nil:
+		if out[string(r.keyID)], err = isRevokedForGood(ctx, p.db, r.keyID); err != nil {
 			return nil, err
 		}
 	}

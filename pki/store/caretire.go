@@ -29,8 +29,8 @@ type CARetired struct {
 // RetireCA takes a CA out of use: out of the files that servers trust and out
 // of the CRLs that are made. which is root or issuing, which means the only
 // older one of the role, or a key identifier, in short or whole. While live
-// leaves depend on it, it is ErrLive unless it is revoked, with which they are out
-// already, or forced. Its key stays where it is.
+// leaves depend on it, it is ErrLive unless it is revoked for good, with which
+// they are, too, or forced. Its key stays where it is.
 func (p *PKI) RetireCA(ctx context.Context, which string, force bool) (*CARetired, error) {
 	release, err := p.queueForCAs(ctx)
 	if err != nil {
@@ -47,11 +47,11 @@ func (p *PKI) RetireCA(ctx context.Context, which string, force bool) (*CARetire
 		if done.Live, err = t.dependents(row); err != nil {
 			return err
 		}
-		dead := checkNotRevoked(t.ctx, t.tx, row.keyID)
-		if dead != nil && !errors.Is(dead, ErrRevokedCA) {
-			return dead
+		dead, err := isRevokedForGood(t.ctx, t.tx, row.keyID)
+		if err != nil {
+			return err
 		}
-		if done.Live > 0 && dead == nil && !force {
+		if done.Live > 0 && !dead && !force {
 			return fmt.Errorf("%s cannot be retired: %w: %d", row.cert.Subject, ErrLive, done.Live)
 		}
 		if err := t.exec("retiring the CA", `UPDATE ca SET retired = $1 WHERE id = $2`, t.now.Unix(), row.id); err != nil {

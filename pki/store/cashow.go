@@ -66,6 +66,7 @@ func (p *PKI) CAs(ctx context.Context) ([]CAInfo, error) {
 	}
 	defer func() { _ = rows.Close() }() // Err below reports what matters
 	var out []CAInfo
+	var of []caRow
 	known := map[string]bool{}
 	for rows.Next() {
 		r := caRow{}
@@ -89,26 +90,28 @@ func (p *PKI) CAs(ctx context.Context) ([]CAInfo, error) {
 			info.Retired = fromUnix(*retired)
 		}
 		known[byKey(r.role, r.keyID)+".key"] = true
-		if err := p.describeCA(ctx, r, &info); err != nil {
-			return nil, err
-		}
-		out = append(out, info)
+		out, of = append(out, info), append(of, r)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, wrap("reading the CAs", err)
+	}
+	for i := range out {
+		if err := t.describeCA(of[i], &out[i]); err != nil {
+			return nil, err
+		}
 	}
 	waiting, err := p.requestedKeys(known)
 	return append(out, waiting...), err
 }
 
 // describeCA adds certificates, key and leaves of a CA.
-func (p *PKI) describeCA(ctx context.Context, r caRow, info *CAInfo) error {
-	certs, err := p.all(ctx, p.db, "c.subject_ca = $1 ORDER BY c.kind = 'cross', c.replaced_by IS NOT NULL, c.id DESC", r.id)
+func (t *Tx) describeCA(r caRow, info *CAInfo) error {
+	certs, err := t.all("c.subject_ca = $1 ORDER BY c.kind = 'cross', c.replaced_by IS NOT NULL, c.id DESC", r.id)
 	if err != nil {
 		return err
 	}
 	for _, c := range certs {
-		der, err := p.DER(ctx, c.Fingerprint)
+		der, err := t.pki.DER(t.ctx, c.Fingerprint)
 		if err != nil {
 			return err
 		}
@@ -124,16 +127,11 @@ func (p *PKI) describeCA(ctx context.Context, r caRow, info *CAInfo) error {
 		}
 		info.Certificates = append(info.Certificates, CACertificate{c, cert.Subject.String(), cert.Issuer.String()})
 	}
-	info.KeyFile = p.keyHere(r)
+	info.KeyFile = t.pki.keyHere(r)
 	info.Encrypted = isEncrypted(info.KeyFile)
 	if info.State == CAOut {
 		return nil
 	}
-	t, end, err := p.readOnly(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
 	info.Live, err = t.dependents(r)
 	return err
 }

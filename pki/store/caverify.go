@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"crypto/x509"
 	"fmt"
 	"runtime"
@@ -24,9 +23,7 @@ func (t *Tx) verifyLeaves() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithCancel(t.ctx)
-	defer cancel()
-	rows, err := t.tx.QueryContext(ctx, `SELECT c.der, c.sha256 FROM certificate c JOIN ca ON ca.id = c.issuer
+	rows, err := t.tx.QueryContext(t.ctx, `SELECT c.der, c.sha256 FROM certificate c JOIN ca ON ca.id = c.issuer
 		LEFT JOIN revocation r ON r.certificate = c.id WHERE ca.retired IS NULL AND `+live, t.now.Unix())
 	if err != nil {
 		return 0, wrap("reading the live certificates", err)

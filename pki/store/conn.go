@@ -9,7 +9,8 @@ import (
 	"modernc.org/sqlite"
 )
 
-// database is asked with contexts that database/sql does not watch.
+// database is asked with contexts that database/sql does not watch, outside of
+// transactions.
 type database struct{ *sql.DB }
 
 // openDB opens the database of a data source name of SQLite's driver.
@@ -39,6 +40,7 @@ func (d database) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, er
 // unwatched is a context of which database/sql, or the driver, does not wait for
 // the end: either takes a goroutine for it at each statement, which costs more
 // than most statements do. conn looks at it before each statement and each row.
+// A context that is derived of it would never end: nothing may be.
 type unwatched struct{ context.Context }
 
 // Done implements context.Context.
@@ -55,9 +57,9 @@ func watched(ctx context.Context) context.Context {
 // connector opens connections that prepare each statement once. One command
 // asks the same several times, and to prepare takes longer than to look a row up.
 //
-// A statement is not told of a context that ends while it runs. What may take long
-// goes through its rows one by one, waits to begin a transaction, or is a PRAGMA
-// that checks everything: those two are told.
+// A statement is not told of a context that ends while it runs, nor is a transaction
+// that waits to begin: writers queue before. What may take long goes through its rows
+// one by one, or is a PRAGMA that checks everything, which is told.
 type connector struct{ driver.Connector }
 
 // Connect implements driver.Connector.
@@ -148,7 +150,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return c.sqliteConn.BeginTx(watched(ctx), opts)
+	return c.sqliteConn.BeginTx(ctx, opts)
 }
 
 // Close implements driver.Conn. SQLite keeps a database open while it has

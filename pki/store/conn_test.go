@@ -7,7 +7,7 @@ import (
 )
 
 // Nobody waits for the end of a context, and it is seen all the same: before a
-// statement, at each row, and while a check of everything runs.
+// statement, a transaction and each row.
 func TestContextEnds(t *testing.T) {
 	f := newFixture(t)
 	numbers := `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n`

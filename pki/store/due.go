@@ -116,7 +116,7 @@ func (ca *CAStatus) text() string {
 func (ca *CAStatus) due(now time.Time) (what string, remedy Remedy) {
 	expired := !now.Before(ca.NotAfter)
 	switch {
-	case ca.Older && ca.Revoked:
+	case ca.Older && ca.Revoked && !ca.Held:
 		return " is revoked, and nobody lets in what it has issued", RemedyRetireCA
 	case ca.Older && expired:
 		return " has expired", RemedyRetireCA

@@ -173,3 +173,11 @@ func checkNotRevoked(ctx context.Context, q querier, keyID []byte) error {
 	}
 	return nil
 }
+
+// isRevokedForGood is checkNotRevoked for what cannot be undone: a hold may end.
+func isRevokedForGood(ctx context.Context, q querier, keyID []byte) (bool, error) {
+	var n int
+	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
+		JOIN ca ON ca.id = c.subject_ca WHERE ca.key_id = $1 AND r.reason <> 6`, keyID).Scan(&n)
+	return n > 0, wrap("looking for the issuing CA's revocation", err)
+}

@@ -19,11 +19,11 @@ type Outcome struct {
 
 	pki     *PKI
 	taken   []taken
-	names   []int64 // identities that change
-	blocks  bool    // they are blocked; else they are allowed
-	would   *verb   // not nil: nothing was written
-	issuers []int64 // whose lists it changes
-	lists   []int64 // the CAs whose lists say what it asks for, also where it was so already
+	names   []int64         // identities that change
+	blocks  bool            // they are blocked; else they are allowed
+	would   *verb           // not nil: nothing was written
+	issuers []int64         // whose lists it changes
+	wants   map[int64]int64 // the epoch from which on the list of a CA says all that it asks for
 }
 
 // Changed is one certificate that an act looked at.
@@ -56,9 +56,22 @@ func (o *Outcome) take(c Certificate, changed, named bool) {
 	}
 	o.Selected++
 	o.taken = append(o.taken, t)
-	if !slices.Contains(o.lists, c.issuer) {
-		o.lists = append(o.lists, c.issuer)
+	o.wantsList(c.issuer, c.epoch)
+}
+
+// wantsList notes that the act asks for something that the list of a CA says since an
+// epoch; 0: it says nothing of it.
+func (o *Outcome) wantsList(issuer, epoch int64) {
+	if o.wants == nil {
+		o.wants = map[int64]int64{}
 	}
+	o.wants[issuer] = max(o.wants[issuer], epoch)
+}
+
+// lacks reports whether a list does not say yet what the act asks for.
+func (o *Outcome) lacks(l Published) bool {
+	epoch := o.wants[l.ca]
+	return epoch > 0 && (l.Number == nil || l.epoch < epoch)
 }
 
 // anyChange reports whether there is anything to write down.

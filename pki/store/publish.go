@@ -153,7 +153,7 @@ func (p *PKI) publishAct(ctx context.Context, o *Outcome) error {
 		return &OverdueError{Err: err}
 	}
 	for _, l := range lists {
-		if l.Overdue && slices.Contains(o.lists, l.ca) {
+		if o.lacks(l) {
 			return &OverdueError{Err: l.Skipped}
 		}
 	}

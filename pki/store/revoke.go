@@ -153,7 +153,7 @@ func (p *PKI) act(ctx context.Context, v verb, s Selection, dryRun bool) (*Outco
 	if o.CRLs, err = p.CRLs(ctx); err != nil {
 		return o, err
 	}
-	if slices.ContainsFunc(o.CRLs, func(l Published) bool { return slices.Contains(o.lists, l.ca) && (l.Overdue || !l.InPlace) }) {
+	if slices.ContainsFunc(o.CRLs, func(l Published) bool { return o.lacks(l) || o.wants[l.ca] > 0 && !l.InPlace }) {
 		return o, p.publishAct(ctx, o)
 	}
 	return o, nil
@@ -211,6 +211,7 @@ func (w *change) revocation(c Certificate, next *authority.Revocation) error {
 	if !slices.Contains(w.o.issuers, c.issuer) {
 		w.o.issuers = append(w.o.issuers, c.issuer)
 	}
+	w.o.wantsList(c.issuer, w.epoch)
 	if w.dryRun {
 		return nil
 	}

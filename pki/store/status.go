@@ -15,7 +15,8 @@ type CAStatus struct {
 	Older     bool   // another of its role has followed it
 	Subject   string
 	NotAfter  time.Time
-	Revoked   bool
+	Revoked   bool // or held
+	Held      bool
 	KeyIsHere bool
 }
 
@@ -44,7 +45,7 @@ func (p *PKI) Status(ctx context.Context) (*Status, error) {
 		}
 		s.CAs = append(s.CAs, CAStatus{
 			Role: r.role, Key: shortID(r.keyID), Older: !r.newest, Subject: r.cert.Subject.String(), NotAfter: r.cert.NotAfter,
-			Revoked: known.Revocation != nil, KeyIsHere: p.keyHere(r) != "",
+			Revoked: known.Revocation != nil, Held: known.Revocation != nil && known.Revocation.Reason == pki.CertificateHold, KeyIsHere: p.keyHere(r) != "",
 		})
 	}
 	if s.CRLs, err = p.CRLs(ctx); err != nil {
