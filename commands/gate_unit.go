@@ -110,16 +110,43 @@ func runGateUnit(_ context.Context, r *run, c *cli.Context) error {
 	if user := c.String("user"); !userName.MatchString(user) {
 		return usagef("%q is no name of a user", user)
 	}
+	if err := checkUnitFlags(c.Args().Slice()); err != nil {
+		return withHint(err, "such as: mutual gate unit -- --to http://127.0.0.1:8080 --allow-all")
+	}
 	var flags []string
 	for _, word := range c.Args().Slice() {
 		flags = append(flags, unitWord(word))
 	}
-	if len(flags) == 0 {
-		return withHint(usagef("%q needs the flags of the gate", c.Command.HelpName), "such as: mutual gate unit -- --to http://127.0.0.1:8080 --allow-all")
-	}
 	unit := strings.NewReplacer("{{user}}", c.String("user"), "{{exec}}", unitWord(c.String("exec")), "{{pki}}", unitWord(dir),
 		"{{writable}}", unitPath(dir), "{{flags}}", strings.Join(flags, " ")).Replace(gateUnit)
 	return r.emit(&gateUnitView{Unit: unit})
+}
+
+// checkUnitFlags refuses what no gate would start with.
+func checkUnitFlags(words []string) error {
+	l, err := parseLine(gateCommand(), words)
+	switch {
+	case err != nil:
+		return err
+	case len(l.args) > 0 || len(l.path) > 0:
+		return usagef("%q is no flag of a gate", words[0])
+	}
+	given := map[string]bool{}
+	for _, f := range l.flags {
+		given[f.flag.Names()[0]] = true
+		usage := f.flag.(cli.DocGenerationFlag).GetUsage()
+		isPath := strings.Contains(usage, "`FILE`") || strings.Contains(usage, "`DIR`") || strings.Contains(usage, "`PATH`")
+		if isPath && !filepath.IsAbs(f.value) && !strings.Contains(f.value, "://") && !strings.HasPrefix(f.value, "%") {
+			return usagef("%s %s: a unit starts in no directory of yours, and needs the whole path", f.typed, f.value)
+		}
+	}
+	switch {
+	case !given["to"]:
+		return usagef("the gate needs --to UPSTREAM")
+	case !given["allow"] && !given["rules"] && !given["allow-all"]:
+		return usagef("the gate needs to know whom to let in: --allow PATTERN, --rules FILE or --allow-all")
+	}
+	return nil
 }
 
 // userName is what systemd takes in a unit.
