@@ -137,22 +137,23 @@ func (s *FileSource) revocation(crls chain.CRLs) chain.RevocationFunc {
 	if !s.config.ServeExpired {
 		return status
 	}
-	var ends []time.Time
-	for _, l := range crls.Lists {
-		if !l.NextUpdate().IsZero() {
-			ends = append(ends, l.NextUpdate())
-		}
-	}
-	slices.SortFunc(ends, func(a, b time.Time) int { return b.Compare(a) })
 	return func(path []*x509.Certificate, at time.Time) chain.RevocationStatus {
 		found := status(path, at)
-		for _, end := range ends {
-			if found.Outcome == chain.CouldNotTell && at.After(end) {
-				found = status(path, end)
-			}
+		for end := newestEnd(crls.Lists, at); found.Outcome == chain.CouldNotTell && !end.IsZero(); end = newestEnd(crls.Lists, end) {
+			found = status(path, end)
 		}
 		return found
 	}
+}
+
+// newestEnd gives when the last list to expire before a time did, or zero.
+func newestEnd(lists []*crl.List, before time.Time) (end time.Time) {
+	for _, l := range lists {
+		if next := l.NextUpdate(); next.Before(before) && next.After(end) {
+			end = next
+		}
+	}
+	return end
 }
 
 func (s *FileSource) lookAtCA(now time.Time, next *fileState) (bool, error) {

@@ -227,10 +227,15 @@ func together(findings []Finding) []Finding {
 			out[at].Where += "; " + f.Where
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Finding) int {
-		return slices.Index(Severities(), a.Severity) - slices.Index(Severities(), b.Severity)
-	})
-	return out
+	sorted := []Finding{}
+	for _, severity := range Severities() {
+		for _, f := range out {
+			if f.Severity == severity {
+				sorted = append(sorted, f)
+			}
+		}
+	}
+	return sorted
 }
 
 // stack says what the server seems to be, by what it says of itself.

@@ -220,10 +220,15 @@ func (p *PKI) eachOf(ctx context.Context, positions []position, do func(Certific
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(certs, func(a, b Certificate) int {
-			return position{a.NotAfter.Unix(), a.id}.compare(position{b.NotAfter.Unix(), b.id})
-		})
+		byID := make(map[int64]Certificate, len(certs))
 		for _, c := range certs {
+			byID[c.id] = c
+		}
+		for _, at := range page {
+			c, known := byID[at.id]
+			if !known { // a probe's that was forgotten meanwhile
+				continue
+			}
 			if err := do(c); err != nil {
 				return err
 			}
