@@ -249,8 +249,10 @@ func gnutlsVerdict(p *interopPKI, leaf interopLeaf) string {
 		"--verify-purpose", leaf.choose("1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.1"),
 		"--load-ca-certificate", p.trust(), "--load-crl", p.crls(), "--infile", leaf.chain)
 	checked := strings.Count(output, "Checked against CRL[")
+	// One root in 127 has a name by which GnuTLS finds that it trusts the key of the
+	// certificate by which an older root vouches, and leaves that out.
 	switch {
-	case code == 0 && checked == len(readCertificates(p.t, leaf.chain)) && strings.Contains(output, "Chain verification output: Verified. The certificate is trusted."):
+	case code == 0 && checked >= 2 && checked <= len(readCertificates(p.t, leaf.chain)) && strings.Contains(output, "Chain verification output: Verified. The certificate is trusted."):
 		return "good"
 	case code == 1 && checked >= 2 && strings.Contains(output, "Chain verification output: Not verified. The certificate is NOT trusted. The certificate chain is revoked."):
 		return "revoked"
