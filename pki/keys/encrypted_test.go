@@ -122,6 +122,9 @@ func TestEncryptedErrors(t *testing.T) {
 }
 
 func TestWrongPassphrase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	der, err := keys.MarshalEncryptedPKCS8(fixture(t, "leaf-p256.pem"), passphrase)
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +155,9 @@ func TestWrongPassphrase(t *testing.T) {
 // TestHostileParameters changes one parameter of a good key at a time. Each is
 // refused before any work is done.
 func TestHostileParameters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short: it derives many keys from passphrases")
+	}
 	der, err := keys.MarshalEncryptedPKCS8(fixture(t, "leaf-p256.pem"), passphrase)
 	if err != nil {
 		t.Fatal(err)
