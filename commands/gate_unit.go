@@ -136,7 +136,7 @@ func checkUnitFlags(words []string) error {
 		given[f.flag.Names()[0]] = true
 		usage := f.flag.(cli.DocGenerationFlag).GetUsage()
 		isPath := strings.Contains(usage, "`FILE`") || strings.Contains(usage, "`DIR`") || strings.Contains(usage, "`PATH`")
-		if isPath && !filepath.IsAbs(f.value) && !strings.Contains(f.value, "://") && !strings.HasPrefix(f.value, "%") {
+		if isPath && !filepath.IsAbs(f.value) && !strings.Contains(f.value, "://") {
 			return usagef("%s %s: a unit starts in no directory of yours, and needs the whole path", f.typed, f.value)
 		}
 	}

@@ -157,7 +157,7 @@ func (p *PKI) RevokedCAs(ctx context.Context) (map[string]bool, error) {
 	}
 	out := map[string]bool{}
 	for _, r := range rows {
-		if out[string(r.keyID)], err = isRevokedForGood(ctx, p.db, r.keyID); err != nil {
+		if out[string(r.keyID)], err = isRevokedCA(ctx, p.db, r.keyID, false); err != nil {
 			return nil, err
 		}
 	}

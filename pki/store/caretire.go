@@ -47,7 +47,7 @@ func (p *PKI) RetireCA(ctx context.Context, which string, force bool) (*CARetire
 		if done.Live, err = t.dependents(row); err != nil {
 			return err
 		}
-		dead, err := isRevokedForGood(t.ctx, t.tx, row.keyID)
+		dead, err := isRevokedCA(t.ctx, t.tx, row.keyID, false)
 		if err != nil {
 			return err
 		}

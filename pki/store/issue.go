@@ -162,22 +162,18 @@ func (p *PKI) issuingInForce(ctx context.Context) (*authority.CA, error) {
 // checkNotRevoked: a CA whose key was certified twice is revoked with either
 // certificate, for the reason may lie with the key.
 func checkNotRevoked(ctx context.Context, q querier, keyID []byte) error {
-	var n int
-	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
-		JOIN ca ON ca.id = c.subject_ca WHERE ca.key_id = $1`, keyID).Scan(&n)
-	if err != nil {
-		return wrap("looking for the issuing CA's revocation", err)
+	revoked, err := isRevokedCA(ctx, q, keyID, true)
+	if err == nil && revoked {
+		err = ErrRevokedCA
 	}
-	if n > 0 {
-		return ErrRevokedCA
-	}
-	return nil
+	return err
 }
 
-// isRevokedForGood is checkNotRevoked for what cannot be undone: a hold may end.
-func isRevokedForGood(ctx context.Context, q querier, keyID []byte) (bool, error) {
+// isRevokedCA reports whether a CA is revoked: also for as long as a hold lasts, or
+// only for good.
+func isRevokedCA(ctx context.Context, q querier, keyID []byte, held bool) (bool, error) {
 	var n int
 	err := q.QueryRowContext(ctx, `SELECT COUNT(*) FROM revocation r JOIN certificate c ON c.id = r.certificate
-		JOIN ca ON ca.id = c.subject_ca WHERE ca.key_id = $1 AND r.reason <> 6`, keyID).Scan(&n)
+		JOIN ca ON ca.id = c.subject_ca WHERE ca.key_id = $1 AND ($2 OR r.reason <> 6)`, keyID, held).Scan(&n)
 	return n > 0, wrap("looking for the issuing CA's revocation", err)
 }
